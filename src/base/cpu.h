@@ -1,0 +1,20 @@
+// Instruction sets that kernels are written for, found at run time.
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace dyadic {
+
+// Ordered: a CPU that has one level has all below it.
+enum class Isa { kPortable = 0, kAvx2 = 1, kAvx512Vnni = 2 };
+
+inline constexpr Isa kAllIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512Vnni};
+
+std::string_view isa_name(Isa isa);               // "portable", "avx2", "avx512vnni"
+Isa parse_isa(std::string_view name);             // throws kUsage for an unknown name
+Isa detected_isa();                               // the best this CPU and operating system can run
+// The best level to use: detected_isa(), capped by the environment variable DYADIC_ISA if it is set.
+Isa active_isa();
+std::string cpu_model();                          // e.g. "AMD EPYC", for reports
+
+}  // namespace dyadic

@@ -1,0 +1,47 @@
+// Files: mapped for reading, written to a temporary beside the target and renamed.
+#pragma once
+#include <cstddef>
+#include <cstdio>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace dyadic {
+
+// A read-only memory map of a regular file. Throws kFailed (cannot open) or kMalformed (not a regular file).
+class MappedFile {
+ public:
+  static std::shared_ptr<const MappedFile> open(const std::string& path);
+  ~MappedFile();
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::string& path() const { return path_; }
+
+ private:
+  MappedFile() = default;
+  std::string path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Reads a whole file of at most `max_bytes`; larger ones are kMalformed.
+std::string read_file(const std::string& path, size_t max_bytes = size_t{1} << 30);
+
+// Writes to PATH.tmp-PID, then syncs and renames in commit(). Without commit() the temporary is removed and PATH is untouched.
+// Every failure (disk full included) is kFailed and names the path.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::string path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  void write(const void* data, size_t size);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  void commit();
+
+ private:
+  std::string path_, temporary_;
+  std::FILE* file_ = nullptr;
+};
+
+}  // namespace dyadic

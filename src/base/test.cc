@@ -1,0 +1,121 @@
+#include <cmath>
+#include <filesystem>
+#include <random>
+
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/fixed_point.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/status.h"
+#include "base/threads.h"
+#include "support.h"
+
+namespace dyadic {
+namespace {
+
+TEST(FixedPoint, RoundingOfTies) {
+  // x / 2: 0.5 -> 1, -0.5 -> 0, 1.5 -> 2, -1.5 -> -1 (ties up); away from zero: 1, -1, 2, -2.
+  const int64_t x[] = {1, -1, 3, -3}, up[] = {1, 0, 2, -1}, away[] = {1, -1, 2, -2}, floor[] = {0, -1, 1, -2};
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(shift_right(x[i], 1, Rounding::kHalfUp), up[i]);
+    EXPECT_EQ(shift_right(x[i], 1, Rounding::kHalfAway), away[i]);
+    EXPECT_EQ(shift_right(x[i], 1, Rounding::kFloor), floor[i]);
+  }
+  EXPECT_EQ(mul_shift(-2999892, 1992157647, 38), -21741);  // sheet integer-arithmetic-only e4: exact -21741.4992
+}
+
+TEST(FixedPoint, ShiftRightEqualsWideArithmetic) {
+  std::mt19937_64 random(test::seed());
+  for (int i = 0; i < 100000; ++i) {
+    const int64_t x = static_cast<int64_t>(random()) >> (random() % 63);
+    const int k = 1 + static_cast<int>(random() % 62);
+    const int128 half = int128{1} << (k - 1);
+    EXPECT_EQ(shift_right(x, k, Rounding::kHalfUp), static_cast<int64_t>((int128{x} + half) >> k)) << x << " >> " << k;
+  }
+}
+
+TEST(FixedPoint, IsqrtIsTheFloorOfTheRoot) {
+  std::mt19937_64 random(test::seed());
+  auto check = [](uint64_t x) {
+    const uint64_t r = isqrt(x);
+    EXPECT_LE(r * r, x);
+    EXPECT_GT(static_cast<unsigned __int128>(r + 1) * (r + 1), x);
+  };
+  for (uint64_t x = 0; x < 5000; ++x) check(x);
+  for (uint64_t r : {uint64_t{1} << 30, (uint64_t{1} << 31) - 1, uint64_t{3037000499}})
+    for (int d = -1; d <= 1; ++d) check(r * r + d);
+  for (int i = 0; i < 100000; ++i) check(random() >> (1 + random() % 62));
+}
+
+TEST(FixedPoint, DivFloor) {
+  EXPECT_EQ(div_floor(7, 2), 3);
+  EXPECT_EQ(div_floor(-7, 2), -4);
+  EXPECT_EQ(div_floor(-8, 2), -4);
+}
+
+TEST(ThreadPool, CoversEveryIndexOnce) {
+  for (int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    for (int64_t count : {0, 1, 5, 64, 1000}) {
+      std::vector<std::atomic<int>> seen(count);
+      pool.parallel_for(count, 16, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) ++seen[i];
+      });
+      for (auto& s : seen) EXPECT_EQ(s, 1);
+    }
+  }
+}
+
+TEST(ThreadPool, RethrowsAnErrorOfAnyPart) {
+  ThreadPool pool(2);
+  EXPECT_THROW(pool.parallel_for(100, 1, [](int64_t b, int64_t, int) { if (b > 0) fail(ErrorKind::kFailed, "part"); }), Error);
+  int64_t sum = 0;
+  pool.parallel_for(3, 100, [&](int64_t b, int64_t e, int) { sum += e - b; });
+  EXPECT_EQ(sum, 3);
+}
+
+TEST(AtomicFile, LeavesTheOldFileUntouchedWithoutCommit) {
+  const std::string path = test::temporary_dir() + "/x";
+  {
+    AtomicFile file(path);
+    file.write("old");
+    file.commit();
+  }
+  {
+    AtomicFile file(path);
+    file.write("new");
+  }
+  EXPECT_EQ(read_file(path), "old");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(path).parent_path()), {}), 1);
+}
+
+TEST(AtomicFile, ReportsAFullDisk) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "SKIPPED: no /dev/full";
+  EXPECT_THROW(AtomicFile("/nonexistent-folder/x"), Error);
+}
+
+TEST(Json, CapsAndMessages) {
+  auto message = [](std::string_view text, JsonLimits limits = {}) -> std::string {
+    try {
+      parse_json(text, "file.json", limits);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kMalformed);
+      return e.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(message("{\"a\":1,\"a\":2}"), testing::HasSubstr("'a' appears twice"));
+  EXPECT_THAT(message("{\"a\":"), testing::HasSubstr("file.json"));
+  EXPECT_THAT(message(std::string(100000, '[')), testing::HasSubstr("nested deeper"));
+  EXPECT_THAT(message("[1,2,3]", {.max_bytes = 3}), testing::HasSubstr("more than"));
+  EXPECT_EQ(message("{\"a\":[1,{\"b\":null}]}"), "");
+}
+
+TEST(Cpu, NamesRoundTrip) {
+  for (Isa isa : kAllIsas) EXPECT_EQ(parse_isa(isa_name(isa)), isa);
+  EXPECT_THROW(parse_isa("sse9"), Error);
+}
+
+}  // namespace
+}  // namespace dyadic
