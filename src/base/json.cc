@@ -9,24 +9,30 @@
 namespace dyadic {
 namespace {
 
-// Refuses deep nesting and duplicate keys before anything is built; the document itself is built by the library.
-class LimitCheck : public nlohmann::json_sax<Json> {
+// Builds the document while refusing deep nesting and duplicate keys. The library's own builder searches an ordered
+// object for every key it adds, which makes a vocabulary or a hostile file quadratic; here the set of seen keys answers
+// that.
+class Builder : public nlohmann::json_sax<Json> {
  public:
-  LimitCheck(std::string where, int max_depth) : where_(std::move(where)), max_depth_(max_depth) {}
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool start_object(std::size_t) override { return deeper(true); }
-  bool start_array(std::size_t) override { return deeper(false); }
-  bool end_object() override { return keys_.pop_back(), true; }
-  bool end_array() override { return keys_.pop_back(), true; }
+  Builder(std::string where, int max_depth) : where_(std::move(where)), max_depth_(max_depth) {}
+  Json take() { return std::move(root_); }
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool v) override { return add(v); }
+  bool number_integer(number_integer_t v) override { return add(v); }
+  bool number_unsigned(number_unsigned_t v) override { return add(v); }
+  bool number_float(number_float_t v, const string_t&) override { return add(v); }
+  bool string(string_t& v) override { return add(std::move(v)); }
+  bool binary(binary_t& v) override { return add(std::move(v)); }
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
   bool key(string_t& name) override {
-    if (!keys_.back().insert(name).second)
+    if (!open_.back().keys.insert(name).second)
       fail(ErrorKind::kMalformed, where_, ": key '", name, "' appears twice in one object");
+    std::vector<Json::object_t::value_type>& members = open_.back().value->get_ref<Json::object_t&>();
+    slot_ = &members.emplace_back(std::move(name), nullptr).second;
     return true;
   }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
@@ -34,29 +40,41 @@ class LimitCheck : public nlohmann::json_sax<Json> {
   }
 
  private:
-  bool deeper(bool) {
-    if (static_cast<int>(keys_.size()) >= max_depth_)
+  struct Container {
+    Json* value;  // stays put while it is open: only the innermost container grows
+    std::unordered_set<std::string> keys;
+  };
+
+  Json& place(Json value) {
+    if (open_.empty()) return root_ = std::move(value);
+    if (open_.back().value->is_array()) return open_.back().value->emplace_back(std::move(value));
+    return *slot_ = std::move(value);
+  }
+  bool add(Json value) { return place(std::move(value)), true; }
+  bool open(Json empty) {
+    if (static_cast<int>(open_.size()) >= max_depth_)
       fail(ErrorKind::kMalformed, where_, ": JSON nested deeper than ", max_depth_);
-    keys_.emplace_back();
+    open_.push_back({&place(std::move(empty)), {}});
     return true;
   }
+  bool close() { return open_.pop_back(), true; }
+
   std::string where_;
   int max_depth_;
-  std::vector<std::unordered_set<std::string>> keys_;
+  Json root_;
+  Json* slot_ = nullptr;  // where the value of the last key goes
+  std::vector<Container> open_;
 };
 
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits) {
   if (text.size() > limits.max_bytes)
-    fail(ErrorKind::kMalformed, where, ": ", text.size(), " bytes of JSON, more than the ", limits.max_bytes, " allowed");
-  LimitCheck check(where, limits.max_depth);
-  Json::sax_parse(text.begin(), text.end(), &check);
-  try {
-    return Json::parse(text.begin(), text.end());
-  } catch (const nlohmann::json::exception& error) {
-    fail(ErrorKind::kMalformed, where, ": not valid JSON: ", error.what());
-  }
+    fail(ErrorKind::kMalformed, where, ": ", text.size(), " bytes of JSON, more than the ", limits.max_bytes,
+         " allowed");
+  Builder builder(where, limits.max_depth);
+  Json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.take();
 }
 
 JsonObject::JsonObject(const Json& value, std::string where) : value_(&value), where_(std::move(where)) {
@@ -91,8 +109,7 @@ int64_t JsonObject::integer(const std::string& key, int64_t lo, int64_t hi) cons
   if (!v.is_number_integer() || (v.is_number_unsigned() && v.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)))
     fail(ErrorKind::kMalformed, where_, ": key '", key, "' must be an integer");
   const int64_t x = v.get<int64_t>();
-  if (x < lo || x > hi)
-    fail(ErrorKind::kMalformed, where_, ": key '", key, "' is ", x, ", outside ", lo, "..", hi);
+  if (x < lo || x > hi) fail(ErrorKind::kMalformed, where_, ": key '", key, "' is ", x, ", outside ", lo, "..", hi);
   return x;
 }
 

@@ -69,7 +69,11 @@ TEST(ThreadPool, CoversEveryIndexOnce) {
 
 TEST(ThreadPool, RethrowsAnErrorOfAnyPart) {
   ThreadPool pool(2);
-  EXPECT_THROW(pool.parallel_for(100, 1, [](int64_t b, int64_t, int) { if (b > 0) fail(ErrorKind::kFailed, "part"); }), Error);
+  EXPECT_THROW(pool.parallel_for(100, 1,
+                                 [](int64_t b, int64_t, int) {
+                                   if (b > 0) fail(ErrorKind::kFailed, "part");
+                                 }),
+               Error);
   int64_t sum = 0;
   pool.parallel_for(3, 100, [&](int64_t b, int64_t e, int) { sum += e - b; });
   EXPECT_EQ(sum, 3);
@@ -110,6 +114,23 @@ TEST(Json, CapsAndMessages) {
   EXPECT_THAT(message(std::string(100000, '[')), testing::HasSubstr("nested deeper"));
   EXPECT_THAT(message("[1,2,3]", {.max_bytes = 3}), testing::HasSubstr("more than"));
   EXPECT_EQ(message("{\"a\":[1,{\"b\":null}]}"), "");
+  EXPECT_THAT(message("{\"a\":{\"b\":[1e999]}}"), testing::HasSubstr("not valid JSON at byte"));
+  EXPECT_THAT(message("[1] 2"), testing::HasSubstr("not valid JSON at byte"));
+}
+
+TEST(Json, BuildsTheDocumentInOrder) {
+  const char* text =
+      R"({"z":[],"a":{"z":1,"a":[-2,[3.5,{}],"x",true,null]},"m":{"a":{"a":18446744073709551615}},"":"\u00e9"})";
+  EXPECT_EQ(parse_json(text, "f").dump(), Json::parse(text).dump());
+  for (const char* scalar : {"7", "null", "\"a\""}) EXPECT_EQ(parse_json(scalar, "f").dump(), scalar);
+}
+
+TEST(Json, ManyKeysTakeLinearTime) {  // a quadratic builder needs minutes for this
+  std::string text = "{";
+  for (int i = 0; i < 300000; ++i) text += cat(i ? "," : "", "\"key", i, "\":", i);
+  const Json json = parse_json(text + "}", "f");
+  ASSERT_EQ(json.size(), 300000u);
+  EXPECT_EQ(std::prev(json.end()).key(), "key299999");
 }
 
 TEST(Cpu, NamesRoundTrip) {
