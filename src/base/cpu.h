@@ -10,11 +10,11 @@ enum class Isa { kPortable = 0, kAvx2 = 1, kAvx512Vnni = 2 };
 
 inline constexpr Isa kAllIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512Vnni};
 
-std::string_view isa_name(Isa isa);               // "portable", "avx2", "avx512vnni"
-Isa parse_isa(std::string_view name);             // throws kUsage for an unknown name
-Isa detected_isa();                               // the best this CPU and operating system can run
+std::string_view isa_name(Isa isa);    // "portable", "avx2", "avx512vnni"
+Isa parse_isa(std::string_view name);  // throws kUsage for an unknown name
+Isa detected_isa();                    // the best this CPU and operating system can run
 // The best level to use: detected_isa(), capped by the environment variable DYADIC_ISA if it is set.
 Isa active_isa();
-std::string cpu_model();                          // e.g. "AMD EPYC", for reports
+std::string cpu_model();  // e.g. "AMD EPYC", for reports
 
 }  // namespace dyadic

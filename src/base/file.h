@@ -27,8 +27,8 @@ class MappedFile {
 // Reads a whole file of at most `max_bytes`; larger ones are kMalformed.
 std::string read_file(const std::string& path, size_t max_bytes = size_t{1} << 30);
 
-// Writes to PATH.tmp-PID, then syncs and renames in commit(). Without commit() the temporary is removed and PATH is untouched.
-// Every failure (disk full included) is kFailed and names the path.
+// Writes to PATH.tmp-PID, then syncs and renames in commit(). Without commit() the temporary is removed and PATH is
+// untouched. Every failure (disk full included) is kFailed and names the path.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);

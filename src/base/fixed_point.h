@@ -1,5 +1,5 @@
-// The fixed-point formulas of the numeric contract (docs/numerics.md), scalar and exact. Kernels vectorise these; nothing
-// else decides a bit.
+// The fixed-point formulas of the numeric contract (docs/numerics.md), scalar and exact. Kernels vectorise these;
+// nothing else decides a bit.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -14,8 +14,10 @@ using int128 = __int128;
 constexpr int64_t shift_right(int64_t x, int k, Rounding rounding) {
   if (k == 0) return x;
   switch (rounding) {
-    case Rounding::kFloor: return x >> k;
-    case Rounding::kHalfUp: return (x >> k) + ((x >> (k - 1)) & 1);
+    case Rounding::kFloor:
+      return x >> k;
+    case Rounding::kHalfUp:
+      return (x >> k) + ((x >> (k - 1)) & 1);
     case Rounding::kHalfAway: {
       const int64_t magnitude = x < 0 ? -x : x;
       const int64_t y = (magnitude >> k) + ((magnitude >> (k - 1)) & 1);

@@ -23,13 +23,13 @@ class JsonObject {
   JsonObject(const Json& value, std::string where);  // kMalformed unless an object
 
   bool has(const std::string& key) const;
-  const Json& at(const std::string& key) const;      // kMalformed if absent
+  const Json& at(const std::string& key) const;  // kMalformed if absent
   JsonObject object(const std::string& key) const;
   std::string string(const std::string& key) const;
   std::string string(const std::string& key, const std::string& fallback) const;
   int64_t integer(const std::string& key, int64_t lo, int64_t hi) const;  // kMalformed outside [lo, hi]
   int64_t integer(const std::string& key, int64_t lo, int64_t hi, int64_t fallback) const;
-  double number(const std::string& key) const;       // finite
+  double number(const std::string& key) const;  // finite
   bool boolean(const std::string& key, bool fallback) const;
   const std::string& where() const { return where_; }
   const Json& json() const { return *value_; }

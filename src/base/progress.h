@@ -5,7 +5,8 @@
 
 namespace dyadic {
 
-// Off by default; the command line turns it on unless --quiet. Where stderr is no terminal, a line every 10 % instead of a bar.
+// Off by default; the command line turns it on unless --quiet. Where stderr is no terminal, a line every 10 % instead
+// of a bar.
 void set_progress_enabled(bool enabled);
 
 class Progress {

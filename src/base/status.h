@@ -1,5 +1,5 @@
-// Errors: one exception type whose kind is the process's exit code. A message names what is wrong, where (file and byte offset
-// or key) and, where that helps, what to do.
+// Errors: one exception type whose kind is the process's exit code. A message names what is wrong, where (file and byte
+// offset or key) and, where that helps, what to do.
 #pragma once
 #include <sstream>
 #include <stdexcept>
@@ -10,11 +10,11 @@ namespace dyadic {
 
 // The values are the exit codes of the command line.
 enum class ErrorKind {
-  kFailed = 1,       // unequal results, disk full, input or output failed
-  kUsage = 2,        // wrong arguments
-  kMalformed = 3,    // an input file (model, tokenizer, recipe, text) is not what it should be
-  kContract = 4,     // well-formed, but a promise cannot be kept (range not proved, not integer-only, shape too large)
-  kInterrupted = 130 // SIGINT
+  kFailed = 1,        // unequal results, disk full, input or output failed
+  kUsage = 2,         // wrong arguments
+  kMalformed = 3,     // an input file (model, tokenizer, recipe, text) is not what it should be
+  kContract = 4,      // well-formed, but a promise cannot be kept (range not proved, not integer-only, shape too large)
+  kInterrupted = 130  // SIGINT
 };
 
 class Error : public std::runtime_error {

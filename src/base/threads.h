@@ -16,9 +16,10 @@ class ThreadPool {
 
   int threads() const;
 
-  // Splits [0, count) into at most threads() contiguous parts whose borders are multiples of `grain`, runs body(begin, end,
-  // worker) on each and waits. One caller at a time; an exception of any part is rethrown here.
-  void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end, int worker)>& body);
+  // Splits [0, count) into at most threads() contiguous parts whose borders are multiples of `grain`, runs body(begin,
+  // end, worker) on each and waits. One caller at a time; an exception of any part is rethrown here.
+  void parallel_for(int64_t count, int64_t grain,
+                    const std::function<void(int64_t begin, int64_t end, int worker)>& body);
 
  private:
   struct State;

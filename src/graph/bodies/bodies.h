@@ -1,0 +1,61 @@
+// The bodies of composites that methods share: normative integer definitions, built from a few shape parameters.
+//
+// A composite's node lists its inputs in the order of its body's inputs: data first, then parameters (constants).
+// Parameters are integers made when the model is made; a body's text does not depend on their values.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/builder.h"
+#include "graph/model.h"
+#include "tensor/epilogue.h"
+
+namespace dyadic {
+
+// linear: y_j = epilogue(x w^T), split into column ranges.
+//   inputs      x i8 [T,K] codes -127..127
+//   parameters  weight i8 [N,K] codes -127..127; bias i32 [N]; m i32 [N], s u8 [1] or [N] (requantize); tables i8
+//   [G,256],
+//               ends i32 [G] (table: channel c with ends[g-1] <= c < ends[g] looks up tables[g, code + 128])
+//   outputs     y0.. [T, splits[j]] of the last stage's type
+struct LinearShape {
+  int64_t in = 0, out = 0;
+  std::vector<EpilogueStage> epilogue;
+  std::vector<int64_t> splits;     // column counts of the outputs, sum = out
+  bool shift_per_channel = false;  // s is [N] instead of [1]
+  int64_t classes = 0;             // G of the table stage
+};
+Body linear_body(const LinearShape& shape);
+
+// attention over packed sequences with deferred normalisation (docs/numerics.md):
+//   inputs      q, k, v i8 [T, heads*head_dim] codes -127..127; start, length i32 [B]
+//   parameters  table u8 [256] (e of a distance code); distance_m i32 [1], distance_s u8 [1]; out_m i32 [1], out_s u8
+//   [1] outputs     context i8 [T, heads*head_dim]; rows of no sequence are 0.   Symbol L bounds a length.
+Body attention_body(int64_t heads, int64_t head_dim);
+
+// The outputs of a layer norm: i8 (clamped to -127..127) or i16 (saturated), each with parameters out<j>_m i32 [n],
+// out<j>_s u8 [1], out<j>_beta i32 [n] (beta with 8 fraction bits).
+using NormOutputs = std::vector<DataType>;
+
+// add_norm: layer norm of a residual sum of i16 codes.
+//   inputs      sublayer, identity i16 [T,n]
+//   parameters  sublayer_m i32 [1], sublayer_s u8 [1], identity_m, identity_s: to the sum's scale / 256; then the
+//   outputs' outputs     out0.. [T,n]
+Body add_norm_body(int64_t n, const NormOutputs& outputs);
+
+// embed_norm: layer norm of a sum of table rows.
+//   inputs      one index i32 [T] a table, named as the table
+//   parameters  <table>_codes i8 [V,n], <table>_m i32 [V], <table>_s u8 [V] for each table; then the outputs'
+struct TableShape {
+  std::string name;
+  int64_t rows = 0;
+};
+Body embed_norm_body(int64_t n, const std::vector<TableShape>& tables, const NormOutputs& outputs);
+
+// pool: mean of each sequence's rows, then (normalize) the unit vector in steps of 2^-15.
+//   inputs      x i16 [T,n]; start, length i32 [B]
+//   outputs     embedding i16 [B,n]; length 0 gives zeros
+Body pool_body(int64_t n, bool normalize);
+
+}  // namespace dyadic
