@@ -23,9 +23,10 @@ class Safetensors {
 
   const std::string& path() const { return path_; }
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
-  // kMalformed if absent. F16 and BF16 tensors are widened to f32 on access.
+  // kMalformed if absent or of a type that nothing here computes with (U64, F8, ..). A view of the file where that is
+  // aligned; F16 and BF16 are widened to f32, BOOL is u8.
   Tensor tensor(const std::string& name) const;
-  std::vector<std::string> names() const;
+  std::vector<std::string> names() const;  // sorted; without the padding that write_safetensors adds
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
