@@ -125,5 +125,6 @@ if __name__ == "__main__":
     commands = {"split": (split, 3), "table": (table, 2)}
     name, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if name not in commands or len(arguments) != commands[name][1]:
-        sys.exit(__doc__)
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     commands[name][0](*arguments)
