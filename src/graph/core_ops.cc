@@ -1,5 +1,6 @@
 #include "graph/core_ops.h"
 
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 
@@ -26,6 +27,18 @@ std::optional<CoreOp> find_core_op(std::string_view name) {
   }();
   const auto it = index->find(name);
   return it == index->end() ? std::nullopt : std::optional(it->second);
+}
+
+std::vector<AttributeSpec> attribute_specs(const CoreOpInfo& row) {
+  std::vector<AttributeSpec> specs;
+  for (std::string_view rest = row.attributes; !rest.empty();) {
+    const std::string_view word = rest.substr(0, rest.find(' '));
+    rest.remove_prefix(std::min(word.size() + 1, rest.size()));
+    const size_t equals = word.find('=');
+    specs.push_back(
+        {word.substr(0, equals), equals == word.npos ? std::nullopt : std::optional(word.substr(equals + 1))});
+  }
+  return specs;
 }
 
 }  // namespace dyadic

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace dyadic {
 
@@ -21,5 +22,12 @@ struct CoreOpInfo {
 std::span<const CoreOpInfo> core_ops();
 const CoreOpInfo& info(CoreOp op);
 std::optional<CoreOp> find_core_op(std::string_view name);
+
+// A row's `attributes` column, split: names, and the defaults of those that may be left out.
+struct AttributeSpec {
+  std::string_view name;
+  std::optional<std::string_view> fallback;
+};
+std::vector<AttributeSpec> attribute_specs(const CoreOpInfo& row);
 
 }  // namespace dyadic

@@ -69,6 +69,21 @@ std::string to_string(const Shape& shape) {
   return text + "]";
 }
 
+Shape parse_shape(std::string_view text) {
+  if (text.size() < 2 || text.front() != '[' || text.back() != ']')
+    fail(ErrorKind::kMalformed, "shape '", text, "' is not of the form [T,384]");
+  Shape shape;
+  std::string_view rest = text.substr(1, text.size() - 2);
+  while (!rest.empty()) {
+    const size_t comma = rest.find(',');
+    shape.push_back(parse_dim(rest.substr(0, comma)));
+    if (comma == rest.npos) break;
+    rest.remove_prefix(comma + 1);
+    if (rest.empty()) fail(ErrorKind::kMalformed, "shape '", text, "' ends in a comma");
+  }
+  return shape;
+}
+
 Dims bind(const Shape& shape, const Bindings& bindings) {
   Dims dims;
   for (const auto& dim : shape) dims.push_back(dim.value(bindings));

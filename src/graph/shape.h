@@ -32,6 +32,7 @@ Dim parse_dim(std::string_view text);   // kMalformed
 using Shape = std::vector<Dim>;
 Dim element_count(const Shape& shape);
 std::string to_string(const Shape& shape);  // "[T,384]"
+Shape parse_shape(std::string_view text);   // the inverse of to_string; kMalformed
 Dims bind(const Shape& shape, const Bindings& bindings);
 Shape to_shape(const Dims& dims);
 
