@@ -1,0 +1,357 @@
+#include <algorithm>
+#include <random>
+
+#include "kernels/testing.h"
+#include "support.h"
+
+namespace dyadic {
+namespace {
+
+using Wide = __int128;
+
+// x / 2^s, ties up.
+int64_t rounded(Wide x, int s) { return static_cast<int64_t>((2 * x + (Wide{1} << s)) >> (s + 1)); }
+
+struct Ratio {
+  int32_t m = 0;
+  uint8_t s = 1;
+};
+
+struct NormOutput {
+  DataType type = DataType::kI8;
+  std::vector<int32_t> m, beta;
+  uint8_t s = 1;
+};
+
+// Layer norm of one row by its definition with a row-wise shift: the variance from the deviations themselves.
+std::vector<int64_t> normalized(const std::vector<int64_t>& q) {
+  const int64_t n = static_cast<int64_t>(q.size());
+  int64_t total = 0;
+  for (int64_t x : q) total += x;
+  const int64_t twice = 512 * total + n;
+  const int64_t mu = twice / (2 * n) - (twice % (2 * n) < 0);
+  std::vector<int64_t> y(q.size());
+  Wide variance = 0;
+  for (int64_t x : q) variance += Wide{256 * x - mu} * (256 * x - mu);
+  if (variance == 0) return y;
+  int e = 0;
+  while (variance << (2 * e) < Wide{1} << 60) ++e;
+  const Wide v = variance << (2 * e);
+  Wide root = Wide{1} << 31;
+  for (Wide step = root; step; step /= 2)
+    if ((root - step) * (root - step) > v) root -= step;
+  while (root * root > v) --root;
+  const Wide reciprocal = ((Wide{1} << 61) - 1) / root;
+  for (int64_t i = 0; i < n; ++i) y[i] = rounded(Wide{256 * q[i] - mu} * reciprocal, 41 - e);
+  return y;
+}
+
+int64_t clip(int64_t x, DataType type) {
+  return type == DataType::kI8 ? std::clamp<int64_t>(x, -127, 127) : std::clamp<int64_t>(x, -32768, 32767);
+}
+
+// The outputs of rows of sums that still have 8 fraction bits.
+std::vector<Tensor> expected(const std::vector<std::vector<int64_t>>& sums, int64_t n,
+                             const std::vector<NormOutput>& outputs) {
+  const int64_t rows = static_cast<int64_t>(sums.size());
+  std::vector<Tensor> results;
+  for (const NormOutput& output : outputs) results.emplace_back(output.type, Dims{rows, n});
+  for (int64_t r = 0; r < rows; ++r) {
+    std::vector<int64_t> q;
+    for (int64_t x : sums[r]) q.push_back(clip(rounded(x, 8), DataType::kI16));
+    const std::vector<int64_t> y = normalized(q);
+    for (size_t j = 0; j < outputs.size(); ++j) {
+      const NormOutput& o = outputs[j];
+      for (int64_t i = 0; i < n; ++i)
+        results[j].set(r * n + i, clip(rounded(rounded(Wide{y[i]} * o.m[i], o.s) + o.beta[i], 8), o.type));
+    }
+  }
+  return results;
+}
+
+// Every row of `spec` that runs here and accepts the case gives `want`; the portable row accepts all.
+void check(const KernelSpec& spec, const std::vector<Tensor>& inputs, const std::vector<Tensor>& want,
+           std::initializer_list<int> thread_counts) {
+  for (const KernelRow* row : testing::rows_of(spec.composite)) {
+    if (row->isa > detected_isa()) continue;
+    const std::string reason = row->reject(spec);
+    if (!reason.empty()) {
+      ASSERT_NE(row->isa, Isa::kPortable) << reason;
+      continue;
+    }
+    const std::unique_ptr<Kernel> kernel = row->make(spec);
+    for (int threads : thread_counts) {
+      const std::vector<Tensor> got = testing::run(*kernel, inputs, want, 1, threads);
+      for (size_t j = 0; j < want.size(); ++j)
+        for (int64_t i = 0; i < want[j].count(); ++i)
+          ASSERT_EQ(got[j].at(i), want[j].at(i)) << row->name << ", " << threads << " threads, output " << j << ", row "
+                                                 << i / want[j].dim(1) << ", column " << i % want[j].dim(1);
+    }
+  }
+}
+
+void add_outputs(KernelSpec& spec, int64_t n, const std::vector<NormOutput>& outputs) {
+  for (size_t j = 0; j < outputs.size(); ++j) {
+    const std::string name = cat("out", j);
+    spec.inputs.push_back(testing::parameter<int32_t>(name + "_m", outputs[j].m));
+    spec.inputs.push_back(testing::parameter<uint8_t>(name + "_s", {outputs[j].s}));
+    spec.inputs.push_back(testing::parameter<int32_t>(name + "_beta", outputs[j].beta));
+    spec.outputs.push_back(testing::data(name, outputs[j].type, {-1, n}));
+  }
+}
+
+KernelSpec add_norm_spec(int64_t n, Ratio sublayer, Ratio identity, const std::vector<NormOutput>& outputs) {
+  KernelSpec spec;
+  spec.composite = "add_norm";
+  for (const char* name : {"sublayer", "identity"}) spec.inputs.push_back(testing::data(name, DataType::kI16, {-1, n}));
+  for (auto [name, ratio] : {std::pair{"sublayer", sublayer}, {"identity", identity}}) {
+    spec.inputs.push_back(testing::parameter<int32_t>(cat(name, "_m"), {ratio.m}));
+    spec.inputs.push_back(testing::parameter<uint8_t>(cat(name, "_s"), {ratio.s}));
+  }
+  add_outputs(spec, n, outputs);
+  return spec;
+}
+
+void check_add(int64_t n, Ratio sublayer, Ratio identity, const std::vector<int16_t>& a, const std::vector<int16_t>& b,
+               const std::vector<NormOutput>& outputs, std::initializer_list<int> thread_counts = {1}) {
+  SCOPED_TRACE(cat("n = ", n, ", sublayer ", sublayer.m, "/2^", int{sublayer.s}, ", identity ", identity.m, "/2^",
+                   int{identity.s}));
+  const int64_t rows = static_cast<int64_t>(a.size()) / n;
+  std::vector<std::vector<int64_t>> sums(rows);
+  for (size_t i = 0; i < a.size(); ++i)
+    sums[i / n].push_back(rounded(Wide{a[i]} * sublayer.m, sublayer.s) + rounded(Wide{b[i]} * identity.m, identity.s));
+  check(add_norm_spec(n, sublayer, identity, outputs), {Tensor::from({rows, n}, a), Tensor::from({rows, n}, b)},
+        expected(sums, n, outputs), thread_counts);
+}
+
+struct Table {
+  std::string name;
+  std::vector<int8_t> codes;
+  std::vector<int32_t> m;
+  std::vector<uint8_t> s;
+};
+
+void check_embed(int64_t n, const std::vector<Table>& tables, const std::vector<std::vector<int32_t>>& ids,
+                 const std::vector<NormOutput>& outputs, std::initializer_list<int> thread_counts = {1}) {
+  SCOPED_TRACE(cat("n = ", n, ", ", tables.size(), " tables"));
+  const int64_t rows = static_cast<int64_t>(ids[0].size());
+  KernelSpec spec;
+  spec.composite = "embed_norm";
+  std::vector<Tensor> inputs;
+  std::vector<std::vector<int64_t>> sums(rows, std::vector<int64_t>(n));
+  for (size_t j = 0; j < tables.size(); ++j) {
+    const Table& t = tables[j];
+    spec.inputs.push_back(testing::data(t.name, DataType::kI32, {-1}));
+    inputs.push_back(Tensor::from({rows}, ids[j]));
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t i = 0, row = ids[j][r]; i < n; ++i)
+        sums[r][i] += rounded(Wide{t.codes[row * n + i]} * t.m[row], t.s[row]);
+  }
+  for (const Table& t : tables) {
+    spec.inputs.push_back(
+        testing::parameter(t.name + "_codes", Tensor::from({static_cast<int64_t>(t.m.size()), n}, t.codes)));
+    spec.inputs.push_back(testing::parameter<int32_t>(t.name + "_m", t.m));
+    spec.inputs.push_back(testing::parameter<uint8_t>(t.name + "_s", t.s));
+  }
+  add_outputs(spec, n, outputs);
+  check(spec, inputs, expected(sums, n, outputs), thread_counts);
+}
+
+class Norm : public ::testing::Test {
+ protected:
+  std::mt19937_64 random{test::seed()};
+
+  int64_t below(int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); }
+  int64_t between(int64_t lo, int64_t hi) { return lo + below(hi - lo + 1); }
+
+  // Codes of one magnitude, that of a random shift.
+  std::vector<int16_t> codes(int64_t count) {
+    std::vector<int16_t> x(count);
+    const int64_t end = int64_t{1} << below(16);
+    for (int16_t& v : x) v = static_cast<int16_t>(between(-end, end - 1));
+    return x;
+  }
+  // An output as a fit makes it: 31-bit multipliers, one shift, a dead channel, a negative one.
+  NormOutput output(int64_t n, DataType type) {
+    NormOutput o{type, std::vector<int32_t>(n), std::vector<int32_t>(n), 0};
+    o.s = static_cast<uint8_t>(type == DataType::kI8 ? 34 + below(3) : 26 + below(3));
+    for (int64_t i = 0; i < n; ++i) {
+      o.m[i] = static_cast<int32_t>(between(1 << 28, INT32_MAX) * (below(8) ? 1 : -1));
+      o.beta[i] = static_cast<int32_t>(between(-30000, 30000)) << (type == DataType::kI8 ? 0 : 7);
+    }
+    o.m[below(n)] = 0;
+    return o;
+  }
+  std::vector<NormOutput> both(int64_t n) { return {output(n, DataType::kI8), output(n, DataType::kI16)}; }
+};
+
+// Rows on which a layer norm is most likely to break.
+std::vector<std::vector<int16_t>> hard_rows(int64_t n) {
+  std::vector<std::vector<int16_t>> rows;
+  auto one = [&](int first, int rest) {
+    rows.emplace_back(n, static_cast<int16_t>(rest)).front() = static_cast<int16_t>(first);
+  };
+  auto alternating = [&](int even, int odd, int64_t period) {
+    auto& row = rows.emplace_back(n);
+    for (int64_t i = 0; i < n; ++i) row[i] = static_cast<int16_t>(i / period % 2 ? odd : even);
+  };
+  for (int v : {0, 1, -1, 7, 32767, -32768}) one(v, v);
+  for (int v : {32767, -32768, 1, -1, 2}) one(v, 0);
+  one(32767, -32768);
+  one(-32768, 32767);
+  one(32767, 32766);
+  one(8, 7);
+  for (int64_t period : {int64_t{1}, std::max<int64_t>(1, n / 2)}) {
+    alternating(1, -1, period);
+    alternating(32767, -32768, period);
+    alternating(-32768, 32767, period);
+  }
+  auto& ramp = rows.emplace_back(n);
+  for (int64_t i = 0; i < n; ++i) ramp[i] = static_cast<int16_t>(i);
+  return rows;
+}
+
+constexpr int64_t kWidths[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 64, 65, 384, 768, 1024};
+
+TEST_F(Norm, AddOfEveryWidthAndRowCount) {
+  for (int64_t n : kWidths)
+    for (int64_t rows : {0, 1, 2, 3, 7, 16}) {
+      const Ratio a{static_cast<int32_t>(between(1 << 30, INT32_MAX)), 24};
+      const Ratio b{static_cast<int32_t>(between(1 << 30, INT32_MAX)), 23};
+      check_add(n, a, b, codes(rows * n), codes(rows * n), both(n), {1, 2, 3});
+    }
+}
+
+TEST_F(Norm, AddOfHardRows) {
+  for (int64_t n : {2, 3, 4, 15, 16, 17, 384, 1000, 1024, 16384}) {
+    const std::vector<std::vector<int16_t>> hard = hard_rows(n);
+    std::vector<int16_t> a, b, zero;
+    for (size_t i = 0; i < hard.size(); ++i) {
+      a.insert(a.end(), hard[i].begin(), hard[i].end());
+      b.insert(b.end(), hard[hard.size() - 1 - i].begin(), hard[hard.size() - 1 - i].end());
+    }
+    zero.resize(a.size());
+    const Ratio one{1 << 30, 22}, two{1 << 30, 21}, minus{-(1 << 30), 22};
+    check_add(n, one, one, a, zero, both(n));
+    check_add(n, one, one, zero, a, both(n));
+    check_add(n, one, two, a, b, both(n));
+    check_add(n, minus, one, a, a, both(n));
+    check_add(n, minus, minus, b, a, both(n));
+  }
+}
+
+TEST_F(Norm, AddRatiosOfAllSizes) {
+  const int64_t n = 35;
+  for (int s = 1; s <= 62; ++s)
+    for (int bits : {0, 1, 8, 15, 23, 31}) {
+      // The body demands that the sum of both terms fits 32 bits.
+      const int64_t m = std::min((int64_t{1} << bits) - 1, s < 17 ? int64_t{1} << (s + 14) : INT32_MAX);
+      const Ratio a{static_cast<int32_t>(m), static_cast<uint8_t>(s)}, b{-a.m, a.s};
+      check_add(n, a, {1 << 30, 24}, codes(3 * n), codes(3 * n), both(n));
+      check_add(n, {1 << 30, 24}, b, codes(3 * n), codes(3 * n), both(n));
+      check_add(n, a, b, codes(3 * n), codes(3 * n), both(n));
+    }
+  check_add(n, {0, 62}, {0, 62}, codes(2 * n), codes(2 * n), both(n));
+  check_add(n, {INT32_MIN, 62}, {INT32_MIN, 48}, codes(2 * n), codes(2 * n), both(n));
+  check_add(n, {INT32_MIN, 47}, {INT32_MIN, 46}, hard_rows(n)[5], hard_rows(n)[5], both(n));
+  check_add(n, {INT32_MIN, 18}, {0, 62}, hard_rows(n)[5], hard_rows(n)[5], both(n));
+}
+
+TEST_F(Norm, OutputRatiosOfAllSizes) {
+  for (int64_t n : {20, 48})
+    for (int s = 1; s <= 62; ++s)
+      for (int bits : {1, 8, 12, 24, 31}) {
+        std::vector<NormOutput> outputs = both(n);
+        for (NormOutput& o : outputs) {
+          o.s = static_cast<uint8_t>(s);
+          const int64_t bound = s < 21 ? int64_t{1} << (s + 10) : INT32_MAX;  // the product fits 32 bits
+          for (int32_t& m : o.m)
+            m = static_cast<int32_t>(std::min<int64_t>(below(int64_t{1} << bits), bound - 1) * (below(2) ? 1 : -1));
+          o.m[below(n)] = static_cast<int32_t>(s >= 21 && bits == 31 ? INT32_MIN : 0);
+        }
+        check_add(n, {1 << 30, 23}, {1 << 30, 23}, codes(2 * n), codes(2 * n), outputs);
+      }
+}
+
+TEST_F(Norm, OutputsOfAnyNumberAndLargeBeta) {
+  const int64_t n = 40;
+  for (auto types : {std::vector{DataType::kI8}, std::vector{DataType::kI16},
+                     std::vector{DataType::kI16, DataType::kI16, DataType::kI8}}) {
+    std::vector<NormOutput> outputs;
+    for (DataType type : types) outputs.push_back(output(n, type));
+    for (NormOutput& o : outputs)
+      for (int32_t& beta : o.beta) beta = static_cast<int32_t>(between(-(1 << 30), 1 << 30));
+    check_add(n, {1 << 30, 23}, {1 << 30, 23}, codes(5 * n), codes(5 * n), outputs);
+  }
+}
+
+TEST_F(Norm, EmbedOfEveryWidthAndRowCount) {
+  for (int64_t n : kWidths)
+    for (int64_t rows : {0, 1, 2, 3, 7, 16}) {
+      std::vector<Table> tables;
+      std::vector<std::vector<int32_t>> ids;
+      const int64_t count = 1 + below(4);
+      for (int64_t j = 0; j < count; ++j) {
+        Table& t = tables.emplace_back();
+        t.name = cat("table", j);
+        const int64_t size = 1 + below(9);
+        for (int64_t r = 0; r < size; ++r) {
+          t.m.push_back(below(5) ? static_cast<int32_t>(between(1 << 30, INT32_MAX)) : 0);
+          t.s.push_back(static_cast<uint8_t>(t.m.back() ? 15 + below(8) : 62));
+          for (int64_t i = 0; i < n; ++i) t.codes.push_back(static_cast<int8_t>(between(-127, 127)));
+        }
+        auto& index = ids.emplace_back();
+        for (int64_t r = 0; r < rows; ++r) index.push_back(static_cast<int32_t>(below(size)));
+      }
+      check_embed(n, tables, ids, both(n), {1, 2, 3});
+    }
+}
+
+TEST_F(Norm, EmbedRatiosOfAllSizes) {
+  const int64_t n = 37;
+  for (int s = 1; s <= 62; ++s) {
+    Table t{"only", {}, {}, {}};
+    std::vector<int32_t> ids;
+    for (int bits : {0, 1, 7, 15, 23, 31})
+      for (int sign : {1, -1}) {
+        const int64_t bound = s < 8 ? int64_t{1} << (s + 23) : INT32_MAX;
+        t.m.push_back(static_cast<int32_t>(sign * std::min((int64_t{1} << bits) - 1, bound - 1)));
+        t.s.push_back(static_cast<uint8_t>(s));
+        for (int64_t i = 0; i < n; ++i) t.codes.push_back(static_cast<int8_t>(i == 0 ? 127 : between(-127, 127)));
+        ids.push_back(static_cast<int32_t>(ids.size()));
+      }
+    check_embed(n, {t}, {ids}, both(n));
+  }
+}
+
+TEST_F(Norm, EmbedRefusesAnIndexOutsideTheTable) {
+  const int64_t n = 16;
+  const Table t{"word", std::vector<int8_t>(3 * n, 1), {1, 1, 1}, {1, 1, 1}};
+  for (int32_t bad : {-1, 3}) EXPECT_THROW(check_embed(n, {t}, {{0, bad}}, both(n)), Error);
+}
+
+TEST_F(Norm, FastRowsServeTheUsualCase) {
+  const KernelSpec spec = add_norm_spec(384, {INT32_MAX, 24}, {INT32_MAX, 23}, both(384));
+  for (const KernelRow* row : testing::rows_of("add_norm")) EXPECT_EQ(row->reject(spec), "") << row->name;
+}
+
+TEST_F(Norm, RefusesWhatTheBodyRefuses) {
+  KernelSpec spec = add_norm_spec(16, {1, 1}, {1, 1}, both(16));
+  std::string why;
+  EXPECT_NE(select_kernel(spec, detected_isa()), nullptr);
+  spec.version = 2;
+  EXPECT_EQ(select_kernel(spec, detected_isa(), &why), nullptr);
+  EXPECT_NE(why, "");
+  EXPECT_EQ(select_kernel(add_norm_spec(16385, {1, 1}, {1, 1}, both(16385)), detected_isa()), nullptr);
+  EXPECT_EQ(select_kernel(add_norm_spec(16, {1, 63}, {1, 1}, both(16)), detected_isa()), nullptr);
+  EXPECT_EQ(select_kernel(add_norm_spec(16, {1, 1}, {1, 1}, {}), detected_isa()), nullptr);
+}
+
+TEST_F(Norm, NamesRowsThatThisCpuCannotRun) {
+  for (const char* composite : {"add_norm", "embed_norm"})
+    for (const KernelRow* row : testing::rows_of(composite))
+      if (row->isa > detected_isa()) GTEST_SKIP() << "SKIPPED: " << row->name << ": this CPU has " << cpu_model();
+}
+
+}  // namespace
+}  // namespace dyadic
