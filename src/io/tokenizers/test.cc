@@ -69,7 +69,8 @@ TEST(WordPiece, SplitsAtWhiteSpaceAndPunctuation) {
 TEST(WordPiece, CleansControlCharacters) {
   const auto w = small();
   EXPECT_THAT(w.tokens(std::string_view("t\0h\x01\x7f\x0b\x0c\x65", 8)), ElementsAre("the"));
-  EXPECT_THAT(w.tokens("t\ufffdh\u200b\u00ad\ufeff\u0085\ue000e\U0010ffff"), ElementsAre("the"));
+  EXPECT_THAT(w.tokens("t\ufffdh\u200b\u00ad\ufeff\u0085\ue000e\U0010fffd"), ElementsAre("the"));
+  EXPECT_THAT(w.tokens("the th\u0378e \U0010ffff"), ElementsAre("the", "[UNK]", "[UNK]"));  // unassigned, noncharacter
   const auto raw = small({.clean_text = false});
   EXPECT_THAT(raw.tokens("the\vthe\u0085the"), ElementsAre("the", "the", "the"));  // white space once it is not dropped
   EXPECT_THAT(raw.tokens("t\u200bhe"), ElementsAre("[UNK]"));

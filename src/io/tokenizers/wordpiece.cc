@@ -25,10 +25,11 @@ constexpr int kMaxCharsPerWord = 4096;
 
 bool is_whitespace(UChar32 c) { return c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r') : u_isUWhiteSpace(c); }
 
-// Every "other" category: control, format, private use, unassigned. Tab and line ends are white space instead.
+// Control, format and private use; tab and line ends are white space instead. Unassigned code points stay (and become
+// unk_token), so that a newer Unicode changes no ids by assigning one.
 bool is_control(UChar32 c) {
   if (c < 0x80) return (c < ' ' && c != '\t' && c != '\n' && c != '\r') || c == 0x7f;
-  return (U_GET_GC_MASK(c) & U_GC_C_MASK) != 0;
+  return (U_GET_GC_MASK(c) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0;
 }
 
 // All ASCII symbols count, '$' and '^' too, although Unicode calls them symbols.

@@ -15,7 +15,7 @@ namespace dyadic {
 struct WordPieceOptions {
   bool lowercase = true;
   std::optional<bool> strip_accents;   // remove nonspacing marks after canonical decomposition; unset: as `lowercase`
-  bool clean_text = true;              // drop control characters, U+0000 and U+FFFD
+  bool clean_text = true;              // drop control, format and private-use characters and U+FFFD
   bool handle_chinese_chars = true;    // every CJK ideograph is a word
   int max_input_chars_per_word = 100;  // code points; a longer word is one unk_token
   std::string unk_token = "[UNK]", cls_token = "[CLS]", sep_token = "[SEP]";
