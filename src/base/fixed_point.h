@@ -1,8 +1,11 @@
 // The fixed-point formulas of the numeric contract (docs/numerics.md), scalar and exact. Kernels vectorise these;
 // nothing else decides a bit.
 #pragma once
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
+#include <optional>
 
 namespace dyadic {
 
@@ -51,5 +54,41 @@ constexpr uint64_t isqrt(uint64_t x) {
     r = next;
   }
 }
+
+// Roots of (i + 1/2) * 2^54 for the leading eight bits i = 64..255 of a normalised number: right to 2^-8.
+inline constexpr auto kRootSeeds = [] {
+  std::array<uint32_t, 192> seeds{};
+  for (uint64_t i = 0; i < seeds.size(); ++i) seeds[i] = static_cast<uint32_t>(isqrt((2 * (i + 64) + 1) << 53));
+  return seeds;
+}();
+
+// isqrt of 2^60 <= x < 2^62, in [2^30, 2^31), without a loop: two Newton steps leave an error of at most one.
+constexpr uint64_t isqrt_normalized(uint64_t x) {
+  uint64_t r = kRootSeeds[(x >> 54) - 64];
+  r = (r + x / r) / 2;
+  r = (r + x / r) / 2;
+  r -= r * r > x;
+  r += (r + 1) * (r + 1) <= x;
+  return r;
+}
+
+// How 32-bit lanes compute mul_shift(x, m, s) from the high half of one 32 x 32-bit product:
+//   (high32((x << x_left) * (m << m_left)) + add) >> right
+// The left shifts make the whole shift at least 33; then the rounding term is a multiple of 2^32 and floors compose.
+struct HighShift {
+  int x_left, m_left, right;
+  int32_t add;
+};
+
+// The shifts for -2^x_bits <= x < 2^x_bits, -2^m_bits <= m < 2^m_bits and 0 <= s <= 62, both at most 31 bits wide;
+// nothing if the ratio is so large that the operands leave no room.
+constexpr std::optional<HighShift> high_shift(int x_bits, int m_bits, int s) {
+  const int left = std::max(0, 33 - s), x_left = std::min(left, 31 - x_bits), m_left = left - x_left;
+  if (m_left > 31 - m_bits) return std::nullopt;
+  return HighShift{x_left, m_left, s + left - 32, int32_t{1} << (s + left - 33)};
+}
+
+// The smallest b with -2^b <= x < 2^b.
+constexpr int signed_bits(int64_t x) { return std::bit_width(static_cast<uint64_t>(x < 0 ? ~x : x)); }
 
 }  // namespace dyadic
