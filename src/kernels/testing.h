@@ -1,6 +1,8 @@
 // For tests and benchmarks of kernels: building a KernelSpec by hand and running one row on buffers of exactly the
 // promised size, so that a sanitizer sees any access beyond.
 #pragma once
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -21,45 +23,53 @@ inline KernelOperand data(std::string name, DataType type, Dims dims) {
   return {std::move(name), type, std::move(dims), {}, range_of(type)};
 }
 
-// A copy of `tensor` in memory of exactly its size.
-struct ExactBuffer {
-  explicit ExactBuffer(const Tensor& tensor)
-      : bytes(new std::byte[tensor.bytes()]), view{tensor.type(), tensor.dims(), bytes.get()} {
-    if (tensor.bytes()) std::memcpy(bytes.get(), tensor.raw(), tensor.bytes());
+// A kernel with its operands, scratch and threads, to be run as often as wanted.
+class Bound {
+ public:
+  // `outputs` gives types and dimensions; what they hold at first is noise.
+  Bound(const Kernel& kernel, const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs, int64_t max_length,
+        int threads)
+      : kernel_(kernel), pool_(threads) {
+    std::vector<Dims> dims;
+    for (const Tensor& tensor : inputs) {
+      inputs_.push_back({tensor.type(), tensor.dims(), buffer(tensor.bytes(), 0)});
+      if (tensor.bytes()) std::memcpy(inputs_.back().data, tensor.raw(), tensor.bytes());
+      dims.push_back(tensor.dims());
+    }
+    for (const Tensor& tensor : outputs)
+      outputs_.push_back({tensor.type(), tensor.dims(), buffer(tensor.bytes(), 0x5a)});
+    for (int i = 0; i < threads; ++i) scratch_.push_back(buffer(kernel.scratch_bytes(dims, max_length), 0xa5));
   }
-  std::unique_ptr<std::byte[]> bytes;
-  TensorView view;
+
+  void run() { kernel_.run(inputs_, outputs_, {&pool_, scratch_}); }
+  std::vector<Tensor> results() const {
+    std::vector<Tensor> results;
+    for (const TensorView& view : outputs_) {
+      Tensor& result = results.emplace_back(view.type, view.dims);
+      if (result.bytes()) std::memcpy(result.mutable_raw(), view.data, result.bytes());
+    }
+    return results;
+  }
+
+ private:
+  std::byte* buffer(size_t bytes, int fill) {
+    std::byte* p = buffers_.emplace_back(new std::byte[bytes]).get();
+    std::memset(p, fill, bytes);
+    return p;
+  }
+
+  const Kernel& kernel_;
+  ThreadPool pool_;
+  std::vector<std::unique_ptr<std::byte[]>> buffers_;
+  std::vector<TensorView> inputs_, outputs_;
+  std::vector<std::byte*> scratch_;
 };
 
-// Results of one kernel. `outputs` gives types and dimensions; what they hold at first is noise.
 inline std::vector<Tensor> run(const Kernel& kernel, const std::vector<Tensor>& inputs,
                                const std::vector<Tensor>& outputs, int64_t max_length, int threads) {
-  std::vector<ExactBuffer> in, out;
-  std::vector<TensorView> in_views, out_views;
-  std::vector<Dims> dims;
-  for (const Tensor& tensor : inputs) {
-    in_views.push_back(in.emplace_back(tensor).view);
-    dims.push_back(tensor.dims());
-  }
-  for (const Tensor& tensor : outputs) {
-    out_views.push_back(out.emplace_back(tensor).view);
-    std::memset(out.back().bytes.get(), 0x5a, tensor.bytes());
-  }
-  const size_t scratch_bytes = kernel.scratch_bytes(dims, max_length);
-  std::vector<std::unique_ptr<std::byte[]>> scratch;
-  std::vector<std::byte*> pointers;
-  for (int i = 0; i < threads; ++i) {
-    pointers.push_back(scratch.emplace_back(new std::byte[scratch_bytes]).get());
-    std::memset(pointers.back(), 0xa5, scratch_bytes);
-  }
-  ThreadPool pool(threads);
-  kernel.run(in_views, out_views, {&pool, pointers});
-  std::vector<Tensor> results;
-  for (const ExactBuffer& buffer : out) {
-    Tensor& result = results.emplace_back(buffer.view.type, buffer.view.dims);
-    std::memcpy(result.mutable_raw(), buffer.bytes.get(), result.bytes());
-  }
-  return results;
+  Bound bound(kernel, inputs, outputs, max_length, threads);
+  bound.run();
+  return bound.results();
 }
 
 // The rows of a composite.
@@ -68,6 +78,23 @@ inline std::vector<const KernelRow*> rows_of(const std::string& composite) {
   for (const KernelRow& row : kernel_rows())
     if (row.composite == composite) rows.push_back(&row);
   return rows;
+}
+
+// Median nanoseconds of a call over 201 batches of about 0.2 ms, shorter than a scheduler's time slice.
+template <class F>
+double median_ns(const F& f) {
+  using Clock = std::chrono::steady_clock;
+  auto time = [&](int64_t calls) {
+    const auto start = Clock::now();
+    for (int64_t i = 0; i < calls; ++i) f();
+    return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
+  };
+  int64_t calls = 1;
+  while (time(calls) < 1e5) calls *= 2;
+  std::vector<double> ns(201);
+  for (double& x : ns) x = time(calls) / static_cast<double>(calls);
+  std::nth_element(ns.begin(), ns.begin() + 100, ns.end());
+  return ns[100];
 }
 
 }  // namespace dyadic::testing

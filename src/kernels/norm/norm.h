@@ -9,23 +9,30 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/fixed_point.h"
 #include "tensor/data_type.h"
 
 namespace dyadic::norm {
 
 inline constexpr int64_t kMaxWidth = int64_t{1} << 14;  // V stays below 2^62
+inline constexpr int64_t kBlock = 16;                   // vector loops take whole blocks of columns
 inline constexpr int kMaxTables = 8;
 
-// One output: i8 clamped to -127..127, or i16 saturated.
-struct Output {
-  DataType type;
-  const int32_t *m, *beta;
+// A ratio m / 2^s as it is given and as vector loops want it: `high.m` is m << high.shift.m_left.
+struct Ratio {
+  int32_t m;
   int s;
+  struct {
+    int32_t m;
+    HighShift shift;
+  } high;
 };
 
-struct Sums {
-  int64_t sum;       // of q
-  uint64_t squares;  // of q^2
+// One operand of the sum: a row of codes and its ratio.
+template <class Code>
+struct Term {
+  const Code* codes;
+  Ratio ratio;
 };
 
 // How one row is normalised.
@@ -34,25 +41,38 @@ struct RowScale {
   int e;
 };
 
-// The i16 sum of an add_norm row: sat16(shift_right(mul_shift(a, a_m, a_s) + mul_shift(b, b_m, b_s), 8)).
-struct Add {
-  int32_t a_m, b_m;
-  int a_s, b_s;
+// One output: i8 clamped to -127..127, or i16 saturated; one shift, a multiplier and a beta (8 fraction bits) a column.
+struct Output {
+  DataType type;
+  const int32_t *m, *beta;
+  int s;
+  struct {
+    const int32_t *m, *beta;  // m << shift.m_left, beta + 128
+    HighShift shift;
+  } high;
 };
 
-// One table of an embed_norm, m and s one a row.
-struct Table {
-  const int8_t* codes;
-  const int32_t* m;
-  const uint8_t* s;
-  int64_t rows;
+struct Sums {
+  int64_t sum;       // of q
+  uint64_t squares;  // of q^2
 };
 
-// What an instruction set supplies. `q` has n codes of scratch.
-struct RowKernel {
-  Sums (*add)(const Add& add, const int16_t* a, const int16_t* b, int64_t n, int16_t* q);
-  Sums (*embed)(const Table* tables, const int32_t* index, int count, int64_t n, int16_t* q);
-  void (*apply)(const int16_t* q, int64_t n, const RowScale& scale, const Output& output, std::byte* y);
+// The columns [begin, end) of a row, whose arrays are given from column 0.
+struct Columns {
+  int64_t begin, end;
 };
+
+// What an instruction set supplies. Vector loops take columns in whole blocks and use the `high` forms.
+struct RowLoops {
+  // q = sat16(shift_right(sum of mul_shift(codes, m, s), 8))
+  void (*add)(const Term<int16_t> terms[2], Columns columns, int16_t* q);
+  void (*embed)(const Term<int8_t>* terms, int count, Columns columns, int16_t* q);
+  Sums (*sums)(const int16_t* q, Columns columns);
+  void (*normalize)(const int16_t* q, const RowScale& scale, Columns columns, int32_t* y);
+  void (*emit)(const int32_t* y, const Output& output, Columns columns, std::byte* out);
+};
+
+extern const RowLoops kAvx2Loops;
+extern const RowLoops kAvx512VnniLoops;
 
 }  // namespace dyadic::norm
