@@ -45,6 +45,9 @@ std::string model_to_json(const Model& model);
 // Throws kMalformed naming `where` and the key; verifies every graph. `constant(name)` returns the tensor of the file.
 Model model_from_json(std::string_view text, const std::string& where,
                       const std::function<Tensor(const std::string& name)>& constant);
+// The names of tensors in the file: of a constant of a graph (or of a body, by its key: those over 64 elements), and of
+// an asset.
 std::string constant_name(const std::string& graph, const Value& value);
+std::string asset_name(const std::string& asset);
 
 }  // namespace dyadic
