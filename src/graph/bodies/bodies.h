@@ -14,11 +14,13 @@
 namespace dyadic {
 
 // linear: y_j = epilogue(x w^T), split into column ranges.
-//   inputs      x i8 [T,K] codes -127..127
-//   parameters  weight i8 [N,K] codes -127..127; bias i32 [N]; m i32 [N], s u8 [1] or [N] (requantize); tables i8
-//   [G,256],
-//               ends i32 [G] (table: channel c with ends[g-1] <= c < ends[g] looks up tables[g, code + 128])
+//   inputs      x i8 [T,K] codes -127..127; for an add stage: residual [T,N] of the preceding stage's type
+//   parameters  weight i8 [N,K] codes -127..127; then what the stages need, in their order:
+//               bias i32 [N]; m i32 [N], s u8 [1] or [N] (requantize); tables i8 [G,256], ends i32 [G], ends[G-1] = N
+//               (table: channel c with ends[g-1] <= c < ends[g] looks up tables[g, code + 128]);
+//               a second stage of one kind has the inputs m2, s2 and so on
 //   outputs     y0.. [T, splits[j]] of the last stage's type
+// The add stage's result has the stage's type, to which both operands are cast, and must fit it.
 struct LinearShape {
   int64_t in = 0, out = 0;
   std::vector<EpilogueStage> epilogue;
@@ -30,8 +32,11 @@ Body linear_body(const LinearShape& shape);
 
 // attention over packed sequences with deferred normalisation (docs/numerics.md):
 //   inputs      q, k, v i8 [T, heads*head_dim] codes -127..127; start, length i32 [B]
-//   parameters  table u8 [256] (e of a distance code); distance_m i32 [1], distance_s u8 [1]; out_m i32 [1], out_s u8
-//   [1] outputs     context i8 [T, heads*head_dim]; rows of no sequence are 0.   Symbol L bounds a length.
+//   parameters  table u8 [256] (e of a distance code; table[0] is the largest and > 0);
+//               distance_m i32 [1] >= 0, distance_s u8 [1]; out_m i32 [1], out_s u8 [1]
+//   outputs     context i8 [T, heads*head_dim]; rows of no sequence are 0.   Symbol L bounds a length.
+// Sequence j is the rows start[j] .. start[j] + length[j] - 1 of T >= 1 rows. Sequences are disjoint, in any order,
+// with gaps allowed; they may be empty.
 Body attention_body(int64_t heads, int64_t head_dim);
 
 // The outputs of a layer norm: i8 (clamped to -127..127) or i16 (saturated), each with parameters out<j>_m i32 [n],
@@ -40,8 +45,9 @@ using NormOutputs = std::vector<DataType>;
 
 // add_norm: layer norm of a residual sum of i16 codes.
 //   inputs      sublayer, identity i16 [T,n]
-//   parameters  sublayer_m i32 [1], sublayer_s u8 [1], identity_m, identity_s: to the sum's scale / 256; then the
-//   outputs' outputs     out0.. [T,n]
+//   parameters  sublayer_m i32 [1], sublayer_s u8 [1], identity_m, identity_s: to the sum's scale / 256;
+//               then the outputs'
+//   outputs     out0.. [T,n]
 Body add_norm_body(int64_t n, const NormOutputs& outputs);
 
 // embed_norm: layer norm of a sum of table rows.
