@@ -35,7 +35,7 @@ changed_sources() {
   if ! base=$(git merge-base "$base" HEAD 2>/dev/null) || [[ $base == $(git rev-parse HEAD) ]]; then
     base=$(git rev-parse --quiet --verify HEAD~20 || git hash-object -t tree /dev/null)
   fi
-  git diff --name-only --diff-filter=d "$base" -- 'src/*.cc' 'apps/*.cc'
+  git diff --name-only --diff-filter=d "$base" -- 'src/*.cc' 'apps/*.cc' ':!*test.cc' ':!*bench.cc'
 }
 
 tidy() {
