@@ -1,0 +1,65 @@
+#include "real/onednn.h"
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include "base/status.h"
+
+// Of the OpenMP run-time library that oneDNN is linked with. Only these two calls are needed, so nothing here is
+// compiled with OpenMP; the number of threads they get and set is the calling thread's own.
+extern "C" int omp_get_max_threads(void);
+extern "C" void omp_set_num_threads(int);
+
+namespace dyadic {
+namespace {
+
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~OneThread() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
+// Runs a primitive whose only arguments are a source and a destination of one layout. oneDNN caches primitives by
+// their description: making one again costs about a microsecond.
+template <class Primitive, class Description>
+void run_primitive(const Description& description, const dnnl::memory::desc& layout, const float* x, float* y) {
+  const OneThread scope;
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  thread_local dnnl::stream stream(engine);
+  const Primitive primitive(typename Primitive::primitive_desc(description, engine));
+  dnnl::memory source(layout, engine, const_cast<float*>(x)), destination(layout, engine, y);
+  primitive.execute(stream, {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, destination}});
+  stream.wait();
+}
+
+}  // namespace
+
+void sgemm(int64_t m, int64_t n, int64_t k, float alpha, ConstMatrix x, ConstMatrix w, bool transposed, float beta,
+           Matrix y) {
+  if (m == 0 || n == 0) return;
+  const OneThread scope;
+  const auto status = dnnl_sgemm('N', transposed ? 'T' : 'N', m, n, k, alpha, x.data, x.stride, w.data, w.stride, beta,
+                                 y.data, y.stride);
+  if (status != dnnl_success) fail(ErrorKind::kFailed, "dnnl_sgemm failed with status ", static_cast<int>(status));
+}
+
+void activate(Activation f, const float* x, float* y, int64_t count) {
+  if (count == 0) return;
+  constexpr dnnl::algorithm kAlgorithms[] = {dnnl::algorithm::eltwise_gelu_erf, dnnl::algorithm::eltwise_gelu_tanh,
+                                             dnnl::algorithm::eltwise_tanh, dnnl::algorithm::eltwise_logistic};
+  const dnnl::memory::desc layout({count}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::a);
+  run_primitive<dnnl::eltwise_forward>(
+      dnnl::eltwise_forward::desc(dnnl::prop_kind::forward_inference, kAlgorithms[static_cast<int>(f)], layout), layout,
+      x, y);
+}
+
+void softmax_rows(float* x, int64_t rows, int64_t columns) {
+  if (rows == 0 || columns == 0) return;
+  const dnnl::memory::desc layout({rows, columns}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab);
+  run_primitive<dnnl::softmax_forward>(
+      dnnl::softmax_forward::desc(dnnl::prop_kind::forward_inference, layout, /*softmax_axis=*/1), layout, x, x);
+}
+
+}  // namespace dyadic
