@@ -347,7 +347,7 @@ class Parser {
       expect(']');
     }
     guarded(token_, [&] { return element_count(value.shape); });
-    if (is_input && accept_word("in"))
+    if (is_input && accept_range())
       value.fact = Fact{interval(), "input"};
     else if (accept_word("fact")) {
       const Interval range = interval();
@@ -515,6 +515,16 @@ class Parser {
     if (peek() != c) return false;
     ++at_;
     return true;
+  }
+
+  // "in" before an interval; before a value it begins the next input.
+  bool accept_range() {
+    const size_t before = at_;
+    if (!accept_word("in")) return false;
+    skip_space();
+    if (peek() == '[') return true;
+    at_ = before;
+    return false;
   }
 
   bool accept_word(std::string_view expected) {
