@@ -104,4 +104,7 @@ struct ResultType {
 };
 std::vector<ResultType> infer_core_op(const Node& node, const std::vector<const Value*>& inputs);
 
+// The body that a node holds as text: a scan's `body` or a dot's `combine` (if that is not "mul"), parsed and verified.
+Graph nested_body(const Node& node, const std::string& key);
+
 }  // namespace dyadic

@@ -9,6 +9,7 @@
 #include "base/fixed_point.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "graph/builder.h"
 #include "graph/core_ops.h"
 
 namespace dyadic {
@@ -220,12 +221,22 @@ std::vector<int16_t> padded_rows(const std::vector<int64_t>& x, int64_t rows, in
   return result;
 }
 
+// An input's range is a promise of whoever calls.
+void check_promise(const Value& v, const Tensor& tensor, const std::string& what) {
+  if (!v.fact) return;
+  const auto values = tensor.to_int64();
+  for (size_t i = 0; i < values.size(); ++i)
+    if (values[i] < v.fact->range.lo || values[i] > v.fact->range.hi)
+      fail(ErrorKind::kContract, what, ", element ", i, ": ", values[i], " leaves [", v.fact->range.lo, ", ",
+           v.fact->range.hi, "], which its callers promise");
+}
+
 // ---------------------------------------------------------------- one node
 
 class NodeEvaluator {
  public:
   NodeEvaluator(const Graph& graph, size_t number, std::vector<Tensor> operands, const Bindings& bindings)
-      : graph_(graph), number_(number), node_(graph.nodes[number]), in_(std::move(operands)) {
+      : graph_(graph), number_(number), node_(graph.nodes[number]), in_(std::move(operands)), bindings_(bindings) {
     for (ValueId id : node_.outputs) {
       const Value& v = graph.value(id);
       out_.emplace_back(v.type, bind(v.shape, bindings));
@@ -233,7 +244,7 @@ class NodeEvaluator {
   }
 
   std::vector<Tensor> run() {
-    evaluate();
+    compute();
     for (size_t i = 0; i < out_.size(); ++i) check_fact(i);
     return std::move(out_);
   }
@@ -341,7 +352,7 @@ class NodeEvaluator {
     map([&](int64_t, int64_t x, int64_t y) -> int128 { return f(int128{x}, int128{y}); }, operand(0), operand(1));
   }
 
-  void evaluate();
+  void compute();
   void evaluate_shift(bool left);
   void evaluate_mul_shift();
   void evaluate_division(bool remainder);
@@ -350,6 +361,7 @@ class NodeEvaluator {
   void evaluate_bucketize();
   void evaluate_reduce();
   void evaluate_dot();
+  void evaluate_combined_dot(const std::vector<int64_t> (&x)[2], int64_t batches, const int64_t (&free)[2], int64_t n);
   void evaluate_patches();
   void evaluate_top_k();
   void evaluate_gather();
@@ -358,6 +370,7 @@ class NodeEvaluator {
   void evaluate_update_slice();
   void evaluate_concat();
   void evaluate_transpose();
+  void evaluate_scan();
   void evaluate_quantize();
   void evaluate_dequantize();
 
@@ -368,10 +381,11 @@ class NodeEvaluator {
   const size_t number_;
   const Node& node_;
   const std::vector<Tensor> in_;
+  const Bindings& bindings_;
   std::vector<Tensor> out_;
 };
 
-void NodeEvaluator::evaluate() {
+void NodeEvaluator::compute() {
   switch (*find_core_op(node_.op)) {
     case CoreOp::k_add:
       return map2([](int128 x, int128 y) { return x + y; });
@@ -472,7 +486,7 @@ void NodeEvaluator::evaluate() {
       for (int64_t i = 0; i < out_[0].count(); ++i) store(0, i, in_[0].at(i));
       return;
     case CoreOp::k_scan:
-      return;
+      return evaluate_scan();
     case CoreOp::k_quantize:
       return evaluate_quantize();
     case CoreOp::k_dequantize:
@@ -598,6 +612,7 @@ void NodeEvaluator::evaluate_dot() {
     perm.insert(perm.end(), contracted.begin(), contracted.end());
     x[o] = permuted(t.to_int64().data(), t.dims(), perm);
   }
+  if (node_.text("combine", "mul") != "mul") return evaluate_combined_dot(x, batches, free, n);
   // Result element i is the product of row i / free[1] of the first and of this row of the second operand.
   const auto column = [&](int64_t i) { return i / free[1] / free[0] * free[1] + i % free[1]; };
   if (bits(in_[0].type()) <= 8 && bits(in_[1].type()) <= 8) {
@@ -606,6 +621,34 @@ void NodeEvaluator::evaluate_dot() {
     fill([&](int64_t i) { return dot_bytes(&a[i / free[1] * stride], &b[column(i) * stride], stride); });
   } else {
     fill([&](int64_t i) { return dot_exact(&x[0][i / free[1] * n], &x[1][column(i) * n], n); });
+  }
+}
+
+// Applies the scalar body `combine` to one row of the first operand and every row of the second at a time.
+void NodeEvaluator::evaluate_combined_dot(const std::vector<int64_t> (&x)[2], int64_t batches, const int64_t (&free)[2],
+                                          int64_t n) {
+  Graph body = nested_body(node_, "combine");
+  body.value(body.inputs[0]).shape = {n};
+  body.value(body.inputs[1]).shape = {free[1], n};
+  for (const Node& node : body.nodes) {
+    std::vector<const Value*> operands;
+    for (ValueId id : node.inputs) operands.push_back(&body.value(id));
+    const auto results = infer_core_op(node, operands);
+    for (size_t i = 0; i < results.size(); ++i) body.value(node.outputs[i]).shape = results[i].shape;
+  }
+  const auto rows = [&](int o, int64_t first, Dims dims) {
+    Tensor t(in_[o].type(), std::move(dims));
+    for (int64_t i = 0; i < t.count(); ++i) t.set(i, x[o][first * n + i]);
+    return t;
+  };
+  for (int64_t r = 0; r < batches * free[0]; ++r) {
+    const Tensor operands[] = {rows(0, r, {n}), rows(1, r / free[0] * free[1], {free[1], n})};
+    const auto terms = evaluate(body, operands)[0].to_int64();  // [free, n], or [n] or [] if it depends on less
+    for (int64_t c = 0; c < free[1]; ++c) {
+      int128 sum = 0;
+      for (int64_t i = 0; i < n; ++i) sum += terms[(c * n + i) % static_cast<int64_t>(terms.size())];
+      store(0, r * free[1] + c, sum);
+    }
   }
 }
 
@@ -744,6 +787,33 @@ void NodeEvaluator::evaluate_transpose() {
   });
 }
 
+void NodeEvaluator::evaluate_scan() {
+  const Graph body = nested_body(node_, "body");
+  const auto carried = static_cast<size_t>(node_.integer("carried"));
+  const auto* text = std::get_if<std::string>(&node_.attributes.at("count"));
+  const int64_t count = text ? parse_dim(*text).value(bindings_) : node_.integer("count");
+  const bool reverse = node_.text("direction", "forward") == "reverse";
+  std::vector<Tensor> operands = in_;
+  for (int64_t step = 0; step < count; ++step) {
+    const int64_t t = reverse ? count - 1 - step : step;
+    for (size_t i = carried; i < in_.size(); ++i) {
+      const Dims dims = bind(body.value(body.inputs[i]).shape, bindings_);
+      if (dims.size() == in_[i].dims().size()) continue;  // the same at every step
+      operands[i] = Tensor(in_[i].type(), dims);
+      std::memcpy(operands[i].mutable_raw(), in_[i].raw() + t * operands[i].bytes(), operands[i].bytes());
+    }
+    auto results = evaluate(body, operands, bindings_);
+    for (size_t j = carried; j < results.size(); ++j)
+      std::memcpy(out_[j].mutable_raw() + t * results[j].bytes(), results[j].raw(), results[j].bytes());
+    std::move(results.begin(), results.begin() + static_cast<int64_t>(carried), operands.begin());
+  }
+  for (size_t j = 0; j < carried; ++j) {
+    const Value& v = body.value(body.inputs[j]);
+    check_promise(v, operands[j], cat("body ", graph_.name, ", node ", number_, " (scan), final ", v.name));
+    out_[j] = operands[j];
+  }
+}
+
 void NodeEvaluator::evaluate_quantize() {
   const Binary scale = scale_of(node_);
   const int64_t zero_point = node_.integer("zero_point", 0), lo = node_.integer("lo"), hi = node_.integer("hi");
@@ -783,11 +853,7 @@ std::vector<Tensor> evaluate(const Graph& body, std::span<const Tensor> inputs, 
     if (inputs[i].type() != v.type)
       fail(ErrorKind::kContract, what, " is ", name(v.type), ", not ", name(inputs[i].type()));
     unify(v.shape, inputs[i].dims(), bindings, what);
-    if (v.fact)
-      for (int64_t e = 0; e < inputs[i].count(); ++e)
-        if (inputs[i].at(e) < v.fact->range.lo || inputs[i].at(e) > v.fact->range.hi)
-          fail(ErrorKind::kContract, what, ", element ", e, ": ", inputs[i].at(e), " leaves [", v.fact->range.lo, ", ",
-               v.fact->range.hi, "], which its callers promise");
+    check_promise(v, inputs[i], what);
     values[body.inputs[i]] = inputs[i];
   }
   std::vector<int> last_use(body.values.size(), -1);

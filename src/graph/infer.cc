@@ -5,6 +5,8 @@
 #include "base/status.h"
 #include "graph/builder.h"
 #include "graph/core_ops.h"
+#include "graph/text.h"
+#include "graph/verifier.h"
 
 namespace dyadic {
 namespace {
@@ -77,6 +79,9 @@ class Inference {
   std::vector<ResultType> dot() const;
   std::vector<ResultType> patches() const;
   std::vector<ResultType> reduce() const;
+  std::vector<ResultType> scan() const;
+  Graph nested(const std::string& key) const;
+  void require_scalar_body(const Graph& body) const;
   Shape gathered(int batch, int axis) const;
 
   const Node& node_;
@@ -188,7 +193,7 @@ std::vector<ResultType> Inference::dot() const {
     require(is_integer(type(i)) && type(i) <= DataType::kI32, "operand ", i, " must be of a type from i8 to i32");
   const DataType t = type_attribute(DataType::kI32);
   require(t == DataType::kI32 || t == DataType::kI64, "the accumulator must be i32 or i64");
-  one_of("combine", "mul", {"mul"});
+  if (node_.text("combine", "mul") != "mul") require_scalar_body(nested("combine"));
   Shape result;
   std::vector<int> batch[2], contract[2];
   const char* suffix[2] = {"a", "b"};
@@ -238,6 +243,110 @@ std::vector<ResultType> Inference::patches() const {
   }
   result.insert(result.end(), {Dim(kernel[0]), Dim(kernel[1]), shape(0)[3]});
   return {{type(0), result}};
+}
+
+Graph Inference::nested(const std::string& key) const {
+  try {
+    return nested_body(node_, key);
+  } catch (const Error& e) {
+    refuse(key, ": ", e.what());
+  }
+}
+
+// Whether an operation maps scalars to scalars, so that a body of such operations can be applied to every element.
+bool maps_scalars(CoreOp op) {
+  switch (op) {
+    case CoreOp::k_add:
+    case CoreOp::k_sub:
+    case CoreOp::k_mul:
+    case CoreOp::k_abs:
+    case CoreOp::k_min:
+    case CoreOp::k_max:
+    case CoreOp::k_clamp:
+    case CoreOp::k_shl:
+    case CoreOp::k_shr:
+    case CoreOp::k_mul_shift:
+    case CoreOp::k_div:
+    case CoreOp::k_rem:
+    case CoreOp::k_isqrt:
+    case CoreOp::k_normalize:
+    case CoreOp::k_and:
+    case CoreOp::k_or:
+    case CoreOp::k_xor:
+    case CoreOp::k_eq:
+    case CoreOp::k_lt:
+    case CoreOp::k_le:
+    case CoreOp::k_select:
+    case CoreOp::k_cast:
+    case CoreOp::k_lookup:
+    case CoreOp::k_bucketize:
+      return true;
+    case CoreOp::k_random_bits:
+    case CoreOp::k_reduce:
+    case CoreOp::k_dot:
+    case CoreOp::k_patches:
+    case CoreOp::k_top_k:
+    case CoreOp::k_gather:
+    case CoreOp::k_scatter_add:
+    case CoreOp::k_slice:
+    case CoreOp::k_update_slice:
+    case CoreOp::k_concat:
+    case CoreOp::k_reshape:
+    case CoreOp::k_transpose:
+    case CoreOp::k_iota:
+    case CoreOp::k_pack:
+    case CoreOp::k_unpack:
+    case CoreOp::k_scan:
+    case CoreOp::k_quantize:
+    case CoreOp::k_dequantize:
+      return false;
+  }
+  return false;
+}
+
+// A dot's combine: two scalars of the operands' types to one, by operations that map scalars.
+void Inference::require_scalar_body(const Graph& body) const {
+  require(body.inputs.size() == 2 && body.outputs.size() == 1, "combine must take two values and give one");
+  for (int i : {0, 1}) {
+    const Value& v = body.value(body.inputs[i]);
+    require(v.type == type(i) && v.shape.empty(), "combine's input ", i, " must be ", name(type(i)), "[]");
+  }
+  for (const Node& node : body.nodes)
+    require(maps_scalars(*find_core_op(node.op)), "combine cannot hold ", node.op, ": it maps no scalars");
+  const Value& result = body.value(body.outputs[0]);
+  require(is_integer(result.type) && result.shape.empty(), "combine must give an integer scalar");
+}
+
+std::vector<ResultType> Inference::scan() const {
+  const Graph body = nested("body");
+  one_of("direction", "forward", {"forward", "reverse"});
+  const auto carried = static_cast<size_t>(node_.integer("carried"));
+  const auto* text = std::get_if<std::string>(&node_.attributes.at("count"));
+  const Dim count = text ? parse_dim(*text) : Dim(node_.integer("count"));
+  require(count.factor >= 0, "count is negative");
+  require(body.inputs.size() == in_.size(), "its body takes ", body.inputs.size(), " values");
+  require(carried <= in_.size() && carried <= body.outputs.size(), "carried exceeds the operands or results");
+  const auto each_step = [&](const Shape& inner) {
+    Shape outer{count};
+    outer.insert(outer.end(), inner.begin(), inner.end());
+    return outer;
+  };
+  for (size_t i = 0; i < in_.size(); ++i) {
+    const Value &outer = *in_[i], &inner = body.value(body.inputs[i]);
+    require_integer(static_cast<int>(i));
+    require(outer.type == inner.type &&
+                (outer.shape == inner.shape || (i >= carried && outer.shape == each_step(inner.shape))),
+            "operand ", i, " does not fit its body's ", inner.name, ", ", name(inner.type), to_string(inner.shape));
+  }
+  std::vector<ResultType> results;
+  for (size_t j = 0; j < body.outputs.size(); ++j) {
+    const Value& inner = body.value(body.outputs[j]);
+    require(is_integer(inner.type), "its body's ", inner.name, " must be of an integer type");
+    require(j >= carried || (inner.type == in_[j]->type && inner.shape == in_[j]->shape), "its body's ", inner.name,
+            " does not carry on operand ", j);
+    results.push_back({inner.type, j < carried ? inner.shape : each_step(inner.shape)});
+  }
+  return results;
 }
 
 // The shape of operand 0 taken at the indices that operand 1 holds.
@@ -423,7 +532,7 @@ std::vector<ResultType> Inference::run() {
       return {{t, shape(0)}};
     }
     case CoreOp::k_scan:
-      refuse("not yet");
+      return scan();
     case CoreOp::k_quantize: {
       require_type(0, DataType::kF32);
       const DataType t = type_attribute();
@@ -440,6 +549,12 @@ std::vector<ResultType> Inference::run() {
 }
 
 }  // namespace
+
+Graph nested_body(const Node& node, const std::string& key) {
+  Graph body = parse_text(node.text(key), key);
+  verify_body(body);
+  return body;
+}
 
 std::vector<ResultType> infer_core_op(const Node& node, const std::vector<const Value*>& inputs) {
   return Inference(node, inputs).run();

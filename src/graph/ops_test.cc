@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "graph/builder.h"
 #include "graph/evaluator.h"
+#include "graph/text.h"
 #include "support.h"
 
 namespace dyadic {
@@ -336,6 +337,103 @@ TEST(CoreOps, DotEqualsPlainLoops) {
   const Tensor high = make(kU8, {depth}, Ints(depth, 255));
   EXPECT_THAT(values("dot", {high, high}, {{"contract_a", Ints{0}}, {"contract_b", Ints{0}}, {"type", "i64"}}),
               ElementsAre(depth * 255 * 255));
+}
+
+TEST(CoreOps, DotCombinesByABodyOfTwoScalars) {
+  // Numbers as exponents of 2 with a sign in bit 0: products add exponents and multiply signs.
+  BodyBuilder c("log_product");
+  const Var a = c.input("a", kI8, {}), b = c.input("b", kI8, {});
+  const Var sign = c.cast(c.bit_and(c.bit_xor(a, b), 1), kU8);
+  const Var exponent = c.add(c.shr(a, 1, Rounding::kFloor), c.shr(b, 1, Rounding::kFloor));
+  const Var magnitude = c.shl(c.scalar(kI32, 1), c.cast(exponent, kU8));
+  c.output(c.select(sign, c.sub(0, magnitude), magnitude), "product");
+  const std::string combine = to_text(c.build());
+  const auto code = [](int64_t sign, int64_t e) { return 2 * e + sign; };
+  const Tensor x = make(kI8, {2, 2}, {code(0, 3), code(1, 1), code(0, 0), code(1, 5)});
+  const Tensor y = make(kI8, {3, 2}, {code(0, 0), code(0, 0), code(1, 2), code(0, 1), code(1, 1), code(1, 1)});
+  const Attributes axes = {{"contract_a", Ints{1}}, {"contract_b", Ints{1}}, {"combine", combine}};
+  EXPECT_EQ(run("dot", {x, y}, axes)[0], make(kI32, {2, 3}, {8 - 2, -32 - 4, -16 + 4, 1 - 32, -4 - 64, -2 + 64}));
+  const Attributes batched = {{"contract_a", Ints{1}},
+                              {"contract_b", Ints{1}},
+                              {"batch_a", Ints{0}},
+                              {"batch_b", Ints{0}},
+                              {"combine", combine}};
+  EXPECT_EQ(run("dot", {x, x}, batched)[0], row(kI32, {64 + 4, 1 + 1024}));
+  refused("must be i16[]", "dot", {make(kI16, {1}, {0}), row(kI8, {0})},
+          {{"contract_a", Ints{0}}, {"contract_b", Ints{0}}, {"combine", combine}});
+  refused("combine: combine:1:1", "dot", {row(kI8, {0}), row(kI8, {0})},
+          {{"contract_a", Ints{0}}, {"contract_b", Ints{0}}, {"combine", "xnor"}});
+  // A term that does not depend on the second operand, and one that is constant.
+  for (const bool constant : {false, true}) {
+    BodyBuilder d("first");
+    const Var first = d.input("a", kI8, {});
+    d.input("b", kI8, {});
+    d.output(constant ? d.scalar(kI8, 3) : d.add(first, 1));
+    EXPECT_EQ(
+        run("dot", {x, y}, {{"contract_a", Ints{1}}, {"contract_b", Ints{1}}, {"combine", to_text(d.build())}})[0],
+        constant ? make(kI32, {2, 3}, Ints(6, 6)) : make(kI32, {2, 3}, {11, 11, 11, 13, 13, 13}));
+  }
+  BodyBuilder e("not_scalar");
+  e.input("a", kI8, {});
+  e.output(e.reduce_sum(e.input("b", kI8, {}), {}, true, kI32));
+  refused("maps no scalars", "dot", {x, y},
+          {{"contract_a", Ints{1}}, {"contract_b", Ints{1}}, {"combine", to_text(e.build())}});
+}
+
+// A running sum: carries a total, adds weight * slice to it, gives its square at every step.
+std::string running_sum(Interval invariant) {
+  BodyBuilder b("step");
+  const Var total = b.input("total", kI32, {}, invariant), x = b.input("x", kI8, {2}),
+            weight = b.input("weight", kI8, {2});
+  const Var next = b.add(total, b.dot(x, weight, {.contract_a = {0}, .contract_b = {0}}));
+  b.output(next, "next");
+  b.output(b.mul(next, next), "square");
+  return to_text(b.build());
+}
+
+TEST(CoreOps, Scan) {
+  const Attributes a = {{"body", running_sum({-100, 100})}, {"carried", int64_t{1}}, {"count", int64_t{3}}};
+  const std::vector<Tensor> operands = {scalar(kI32, 5), make(kI8, {3, 2}, {1, 2, 3, 4, -5, 6}), row(kI8, {10, 1})};
+  const auto forward = run("scan", operands, a);
+  EXPECT_EQ(forward[0], scalar(kI32, 5 + 12 + 34 - 44));
+  EXPECT_EQ(forward[1], row(kI32, {17 * 17, 51 * 51, 7 * 7}));
+  Attributes reversed = a;
+  reversed["direction"] = "reverse";
+  EXPECT_EQ(run("scan", operands, reversed)[1], row(kI32, {7 * 7, 5 * 5, 39 * 39}));
+  Attributes none = a;
+  none["count"] = int64_t{0};
+  EXPECT_EQ(run("scan", {operands[0], Tensor(kI8, {0, 2}), operands[2]}, none)[0], operands[0]);
+  Attributes tight = a;
+  tight["body"] = running_sum({0, 50});
+  refused("input total, element 0: 51 leaves [0, 50]", "scan", operands, tight);
+  tight["body"] = running_sum({6, 60});
+  refused("input total, element 0: 5 leaves", "scan", operands, tight);
+  Attributes two = a;
+  two["count"] = int64_t{2};
+  two["body"] = running_sum({0, 50});
+  refused("final total, element 0: 51 leaves", "scan", {operands[0], make(kI8, {2, 2}, {1, 2, 3, 4}), operands[2]},
+          two);
+  refused("does not fit its body's x", "scan", operands, two);
+  refused("does not fit its body's total", "scan", {scalar(kI8, 5), operands[1], operands[2]}, a);
+  Attributes more = a;
+  more["carried"] = int64_t{3};
+  refused("carried exceeds", "scan", operands, more);
+  more["carried"] = int64_t{2};
+  refused("does not fit its body's x", "scan", operands, more);
+  more["body"] = "nonsense";
+  refused("body: body:1:1", "scan", operands, more);
+}
+
+TEST(CoreOps, ScanOverASymbol) {
+  BodyBuilder b("test");
+  const Var total = b.input("start", kI32, {}), x = b.input("x", kI8, {"T", 2}), weight = b.input("weight", kI8, {2});
+  const auto r = b.op("scan", {total, x, weight},
+                      {{"body", running_sum(range_of(kI32))}, {"carried", int64_t{1}}, {"count", "T"}});
+  EXPECT_EQ(to_string(b.value(r[1]).shape), "[T]");
+  b.output(r[1], "squares");
+  const Graph g = parse_text(to_text(b.build()), "printed");  // the nested text survives
+  EXPECT_EQ(evaluate(g, {{scalar(kI32, 0), make(kI8, {2, 2}, {1, 0, 0, 2}), row(kI8, {3, 4})}})[0],
+            row(kI32, {9, 121}));
 }
 
 TEST(CoreOps, Patches) {

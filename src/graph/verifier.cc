@@ -155,7 +155,10 @@ void verify_body(const Graph& body) {
 }
 
 void verify_model(const Model& model) {
-  for (const auto& [key, body] : model.bodies) verify_body(body.graph);
+  for (const auto& [key, body] : model.bodies) {
+    verify_body(body.graph);
+    if (body.key() != key) fail(ErrorKind::kMalformed, "body ", key, " has the key ", body.key());
+  }
   if (!model.graphs.count("main")) fail(ErrorKind::kMalformed, "the model has no graph 'main'");
   for (const auto& [symbol, declared] : model.symbols) {
     if (declared.maximum < 1) fail(ErrorKind::kMalformed, "symbol ", symbol, " has the maximum ", declared.maximum);
