@@ -38,9 +38,10 @@ template <int kRows>
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 2
     for (int j = 0; j < kSliceVectors; ++j) acc[r][j] = load(bias + j * kLanes);
+#pragma GCC unroll 2
   for (int64_t g = 0; g < groups; ++g, a += 4, slice += 64, next += 64) {
     const __m256i w[kSliceVectors] = {load(slice), load(slice + 32)};
-    _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+    if constexpr (kRows >= kPrefetchRows) _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       int32_t codes;
@@ -48,8 +49,8 @@ template <int kRows>
       const __m256i x = _mm256_set1_epi32(codes);
 #pragma GCC unroll 2
       for (int j = 0; j < kSliceVectors; ++j) {
-        acc[r][j] = _mm256_add_epi32(acc[r][j], _mm256_madd_epi16(x, w[j]));
-        asm("" : "+x"(acc[r][j]));
+        const __m256i products = _mm256_madd_epi16(x, w[j]);
+        asm("vpaddd %1, %0, %0" : "+x"(acc[r][j]) : "x"(products));
       }
     }
   }

@@ -35,7 +35,7 @@ template <int kRows>
 #pragma GCC unroll 4
     for (int j = 0; j < kPanelVectors; ++j) {
       w[j] = _mm512_loadu_si512(slice + 64 * j);
-      _mm_prefetch(reinterpret_cast<const char*>(next + 64 * j), _MM_HINT_T1);
+      if constexpr (kRows >= kPrefetchRows) _mm_prefetch(reinterpret_cast<const char*>(next + 64 * j), _MM_HINT_T1);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {

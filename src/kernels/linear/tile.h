@@ -8,6 +8,9 @@
 namespace dyadic {
 
 inline constexpr int kTileRows = 6;      // of activations that one product takes
+// Fewer rows than this read panels one after the other as fast as memory gives them; more work on one for long enough
+// to fetch the next.
+inline constexpr int kPrefetchRows = 4;
 inline constexpr int kPanelVectors = 4;  // registers of 32-bit accumulators across a panel
 inline constexpr int kMaxPanelColumns = 64;
 
