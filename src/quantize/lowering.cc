@@ -1,0 +1,150 @@
+#include "quantize/lowering.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+
+namespace dyadic {
+
+std::optional<Region> match_linear(const Graph& real, int node);
+std::vector<Wish> wishes_linear(const Graph& real, const Region& region);
+void lower_linear(LoweringContext& context, const Region& region);
+std::optional<Region> match_attention(const Graph& real, int node);
+std::vector<Wish> wishes_attention(const Graph& real, const Region& region);
+void lower_attention(LoweringContext& context, const Region& region);
+std::optional<Region> match_embed_norm(const Graph& real, int node);
+std::vector<Wish> wishes_embed_norm(const Graph& real, const Region& region);
+void lower_embed_norm(LoweringContext& context, const Region& region);
+std::optional<Region> match_add_norm(const Graph& real, int node);
+std::vector<Wish> wishes_add_norm(const Graph& real, const Region& region);
+void lower_add_norm(LoweringContext& context, const Region& region);
+std::optional<Region> match_pool(const Graph& real, int node);
+std::vector<Wish> wishes_pool(const Graph& real, const Region& region);
+void lower_pool(LoweringContext& context, const Region& region);
+
+const std::vector<Lowering>& lowerings() {
+  static const std::vector<Lowering> rows = {
+      {"linear", {"Gemm"}, match_linear, wishes_linear, lower_linear},
+      {"attention", {"Attention"}, match_attention, wishes_attention, lower_attention},
+      {"embed_norm", {"LayerNormalization"}, match_embed_norm, wishes_embed_norm, lower_embed_norm},
+      {"add_norm", {"LayerNormalization"}, match_add_norm, wishes_add_norm, lower_add_norm},
+      {"pool", {"MeanPool"}, match_pool, wishes_pool, lower_pool},
+  };
+  return rows;
+}
+
+const std::vector<int>& Region::part(const std::string& key) const {
+  static const std::vector<int> none;
+  const auto it = parts.find(key);
+  return it == parts.end() ? none : it->second;
+}
+
+Partition partition(const Graph& real) {
+  Partition result;
+  std::vector<bool> covered(real.nodes.size());
+  for (size_t n = 0; n < real.nodes.size(); ++n) {
+    if (covered[n]) continue;
+    for (const Lowering& lowering : lowerings()) {
+      if (!lowering.anchors.count(real.nodes[n].op)) continue;
+      auto region = lowering.match(real, static_cast<int>(n));
+      if (!region || std::any_of(region->nodes.begin(), region->nodes.end(), [&](int i) { return covered[i]; }))
+        continue;
+      for (int i : region->nodes) covered[i] = true;
+      result.regions.emplace_back(&lowering, std::move(*region));
+      break;
+    }
+  }
+  for (size_t n = 0; n < real.nodes.size(); ++n)
+    if (!covered[n]) result.uncovered.push_back(static_cast<int>(n));
+  return result;
+}
+
+WishAnswer LoweringContext::answer(int node, const std::string& role) const {
+  const Answers& a = answers_[node];
+  const auto find = [&](const std::map<std::string, Part>& parts) {
+    const auto it = parts.find(role);
+    // q, k, v are inputs of Attention with roles of their own.
+    return it != parts.end() || (role != "q" && role != "k" && role != "v") ? it : parts.find("input");
+  };
+  const auto encode = find(a.encode), fit = find(a.fit);
+  if (encode == a.encode.end())
+    fail(ErrorKind::kContract, "the recipe gives no encode.", role, " for node ", real.nodes[node].name, " (",
+         real.nodes[node].op, "); add a rule with op = \"", real.nodes[node].op, "\" and encode.", role);
+  return {encode->second, fit == a.fit.end() ? Part{"min-max", {}} : fit->second};
+}
+
+const Encoding& LoweringContext::encoding(ValueId value, int node, const std::string& role) const {
+  const auto it = edges_.find({value, answer(node, role)});
+  DYADIC_CHECK(it != edges_.end(), real.value(value).name, " ", role);
+  return it->second.encoding;
+}
+
+ValueId LoweringContext::input(ValueId value, int node, const std::string& role) const {
+  const auto it = edges_.find({value, answer(node, role)});
+  DYADIC_CHECK(it != edges_.end() && it->second.core >= 0, real.value(value).name, " ", role);
+  return it->second.core;
+}
+
+ValueId LoweringContext::index_input(ValueId value) const {
+  const ValueId id = model_.main().find(real.value(value).name);
+  DYADIC_CHECK(id >= 0, real.value(value).name);
+  return id;
+}
+
+std::vector<Edge*> LoweringContext::edges(ValueId value) {
+  std::vector<Edge*> result;
+  for (auto& [key, edge] : edges_)
+    if (key.first == value) result.push_back(&edge);
+  return result;
+}
+
+ValueId LoweringContext::define(ValueId real_value, DataType type, const Encoding& encoding,
+                                const std::string& suffix) {
+  Value v;
+  v.name = real.value(real_value).name + suffix;
+  v.type = type;
+  v.shape = real.value(real_value).shape;
+  v.encoding = encoding;
+  return model_.main().add_value(std::move(v));
+}
+
+ValueId LoweringContext::constant(const std::string& name, Tensor tensor) {
+  return model_.main().add_constant(name, std::move(tensor));
+}
+
+Encoding LoweringContext::weight_encoding(int node, const std::string& role, const Tensor& weight) const {
+  const WishAnswer wish = answer(node, role);
+  const EncodePart& part = registry.encode(wish.encode.name);
+  Encoding encoding = part.prototype(wish.encode);
+  const bool per_row = !encoding.granularity.axes.empty();
+  const int64_t rows = per_row ? weight.dim(0) : 1, columns = rows ? weight.count() / rows : 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    auto observer = registry.fit(wish.fit.name).make(wish.fit);
+    observer->observe(weight.span<float>().subspan(static_cast<size_t>(r * columns), static_cast<size_t>(columns)));
+    part.append(wish.encode, observer->fit(encoding.codes, part.symmetric(wish.encode)), encoding);
+  }
+  return encoding;
+}
+
+Node& LoweringContext::emit(const Region& region, const Body& body, std::vector<ValueId> inputs,
+                            std::vector<ValueId> outputs, std::vector<double> bound) {
+  const std::string key = body.key();
+  model_.bodies.emplace(key, body);
+  Node node;
+  node.op = region.composite;
+  node.name = region.name;
+  node.body = key;
+  node.inputs = std::move(inputs);
+  node.outputs = std::move(outputs);
+  node.attributes["bound"] = std::move(bound);
+  return model_.main().add_node(std::move(node));
+}
+
+double tensor_scale(const Encoding& encoding, const std::string& what) {
+  if (encoding.scale.size() != 1)
+    fail(ErrorKind::kContract, what, ": this edge needs one scale per tensor, the recipe gives ",
+         encoding.scale.size());
+  return encoding.scale[0];
+}
+
+}  // namespace dyadic

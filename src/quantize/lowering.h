@@ -1,0 +1,106 @@
+// From regions of the real graph to composites of the core graph.
+//
+// Partition covers the real graph with regions; each consumer edge of a region, and each coded point inside it, is a
+// wish: a real Value, the node whose recipe answers decide, and a role. Every distinct wish of a real Value becomes one
+// core Value with one Encoding, which the producing composite emits from its own accumulator, never from another code.
+#pragma once
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "graph/model.h"
+#include "quantize/registry.h"
+
+namespace dyadic {
+
+struct Wish {
+  ValueId value = -1;
+  int node = -1;  // of the real graph
+  std::string role;
+  std::vector<float> clip_low;  // per channel: values below carry no information (a saturated function); may be empty
+};
+
+// Nodes of the real graph that one composite replaces.
+struct Region {
+  std::string composite, name;
+  std::vector<int> nodes;
+  // What the lowering that matched needs to know, by its own names: "product", "chain", "add", "gather", "mul", ..
+  std::map<std::string, std::vector<int>> parts;
+  const std::vector<int>& part(const std::string& key) const;
+  int only(const std::string& key) const { return part(key).at(0); }
+};
+
+class LoweringContext;
+
+struct Lowering {
+  const char* composite;
+  std::set<std::string> anchors;  // operators at which match() is tried
+  std::optional<Region> (*match)(const Graph& real, int node);
+  std::vector<Wish> (*wishes)(const Graph& real, const Region& region);
+  void (*lower)(LoweringContext& context, const Region& region);
+};
+// In the order in which they are tried.
+const std::vector<Lowering>& lowerings();
+
+struct Partition {
+  std::vector<std::pair<const Lowering*, Region>> regions;  // in execution order
+  std::vector<int> uncovered;                               // nodes that no lowering takes
+};
+Partition partition(const Graph& real);
+
+// How a wish is answered: the parts that decide its encoding.
+struct WishAnswer {
+  Part encode, fit;
+  bool operator<(const WishAnswer& o) const { return std::tie(encode, fit) < std::tie(o.encode, o.fit); }
+};
+
+// A core Value that carries a real one.
+struct Edge {
+  Encoding encoding;
+  ValueId core = -1;  // in the main graph, once its producer is lowered
+};
+
+// One main graph under construction.
+class LoweringContext {
+ public:
+  LoweringContext(const Graph& real, const Registry& registry, const std::vector<Answers>& answers, Model& model)
+      : real(real), registry(registry), answers_(answers), model_(model) {}
+
+  const Graph& real;
+  const Registry& registry;
+
+  // The answer to a wish; kContract naming the node if the recipe gives none.
+  WishAnswer answer(int node, const std::string& role) const;
+  const Answers& answers(int node) const { return answers_[node]; }
+  void set_edge(ValueId value, const WishAnswer& answer, Encoding encoding) {
+    edges_[{value, answer}].encoding = encoding;
+  }
+  // The encoding of a wish, e.g. of a coded point inside a region.
+  const Encoding& encoding(ValueId value, int node, const std::string& role) const;
+  // The core Value of a consumer's wish.
+  ValueId input(ValueId value, int node, const std::string& role) const;
+  // An integer input of the graph (indices, lengths) by its real Value.
+  ValueId index_input(ValueId value) const;
+  // Every edge that consumers wish of `value`, in a fixed order.
+  std::vector<Edge*> edges(ValueId value);
+  // A new core Value of the main graph that carries `real_value`, shaped as it.
+  ValueId define(ValueId real_value, DataType type, const Encoding& encoding, const std::string& suffix = "");
+  ValueId constant(const std::string& name, Tensor tensor);
+  // The encoding of a weight [out, in] (or a table [rows, n]) by the node's answers for `role`, fitted to the data.
+  Encoding weight_encoding(int node, const std::string& role, const Tensor& weight) const;
+  // Adds a composite node; equal bodies are stored once.
+  Node& emit(const Region& region, const Body& body, std::vector<ValueId> inputs, std::vector<ValueId> outputs,
+             std::vector<double> bound);
+
+ private:
+  const std::vector<Answers>& answers_;
+  Model& model_;
+  std::map<std::pair<ValueId, WishAnswer>, Edge> edges_;
+};
+
+// The scale of a per-tensor encoding.
+double tensor_scale(const Encoding& encoding, const std::string& what);
+
+}  // namespace dyadic

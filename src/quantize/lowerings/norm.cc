@@ -1,0 +1,240 @@
+// LayerNormalization of a residual sum (add_norm) or of a sum of table rows (embed_norm), with every output that
+// consumers wish.
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/status.h"
+#include "quantize/lowering.h"
+#include "quantize/ratio.h"
+
+namespace dyadic {
+namespace {
+
+// The constant per-channel Muls that read the norm's result: each is an output of the composite.
+std::vector<int> channel_muls(const Graph& real, ValueId y) {
+  std::vector<int> muls;
+  for (int c : real.consumers(y)) {
+    const Node& node = real.nodes[c];
+    if (node.op == "Mul" && node.inputs[0] == y && real.value(node.inputs[1]).is_constant()) muls.push_back(c);
+  }
+  return muls;
+}
+
+Region norm_region(const Graph& real, int norm, const std::string& composite) {
+  Region region;
+  region.composite = composite;
+  region.name = real.nodes[norm].name;
+  region.parts["norm"] = {norm};
+  region.parts["mul"] = channel_muls(real, real.nodes[norm].outputs[0]);
+  region.nodes = region.parts["mul"];
+  region.nodes.push_back(norm);
+  return region;
+}
+
+bool constant_affine(const Graph& real, const Node& norm) {
+  return norm.inputs.size() == 3 && real.value(norm.inputs[1]).is_constant() &&
+         real.value(norm.inputs[2]).is_constant() && norm.integer("axis", -1) == -1;
+}
+
+// Gathers of constant tables under a tree of Adds; false if a leaf is something else.
+bool collect_gathers(const Graph& real, ValueId value, std::vector<int>& gathers, std::vector<int>& adds) {
+  const int p = real.producer(value);
+  if (p < 0 || real.consumers(value).size() != 1) return false;
+  const Node& node = real.nodes[p];
+  if (node.op == "Gather" && real.value(node.inputs[0]).is_constant() && node.integer("axis", 0) == 0) {
+    gathers.push_back(p);
+    return true;
+  }
+  if (node.op != "Add") return false;
+  adds.push_back(p);
+  return collect_gathers(real, node.inputs[0], gathers, adds) && collect_gathers(real, node.inputs[1], gathers, adds);
+}
+
+struct NormEmission {
+  NormOutputs types;
+  std::vector<ValueId> inputs, outputs;  // parameters and results of the outputs
+  std::vector<double> bound;
+};
+
+// Every wished output: gamma, beta and the migrating factor become its multipliers and its offset with 8 fraction bits.
+NormEmission emit_outputs(LoweringContext& context, const Region& region, double unit) {
+  const Graph& real = context.real;
+  const Node& norm = real.nodes[region.only("norm")];
+  const Tensor& gamma = real.value(norm.inputs[1]).constant;
+  const Tensor& beta = real.value(norm.inputs[2]).constant;
+  NormEmission emission;
+  std::vector<std::pair<ValueId, int>> results = {{norm.outputs[0], -1}};
+  for (int mul : region.part("mul")) results.emplace_back(real.nodes[mul].outputs[0], mul);
+  for (const auto& [value, mul] : results)
+    for (Edge* edge : context.edges(value)) {
+      const Encoding& e = edge->encoding;
+      const double scale = tensor_scale(e, region.name);
+      if (e.bits != 16 && e.storage != DataType::kI8)
+        fail(ErrorKind::kContract, region.name, ": a norm's result has at most 8 or exactly 16 bits, not ", e.bits);
+      std::vector<double> ratio;
+      std::vector<int32_t> offset;
+      double largest = 0;
+      for (int64_t c = 0; c < gamma.count(); ++c) {
+        double factor = 1;
+        if (mul >= 0) {
+          const Tensor& factors = real.value(real.nodes[mul].inputs[1]).constant;
+          factor = factors.data<float>()[factors.count() == 1 ? 0 : c];
+        }
+        const double g = double{gamma.data<float>()[c]} * factor, b = double{beta.data<float>()[c]} * factor;
+        ratio.push_back(g * unit / scale * 256);
+        const double code = std::round((b / scale + static_cast<double>(e.zero_point[0])) * 256);
+        if (!(std::fabs(code) < 0x1p30))
+          fail(ErrorKind::kContract, region.name, ": beta of channel ", c, " does not fit");
+        offset.push_back(static_cast<int32_t>(code));
+        largest = std::max(largest, std::fabs(g) / scale);
+      }
+      const size_t j = emission.types.size();
+      const std::string name = cat(region.name, "/out", j);
+      const CommonShift m = encode_ratios(ratio, name);
+      emission.inputs.push_back(context.constant(name + "_m", multiplier_tensor(m.m)));
+      emission.inputs.push_back(context.constant(name + "_s", shift_tensor({m.s})));
+      emission.inputs.push_back(context.constant(name + "_beta", Tensor::from<int32_t>({gamma.count()}, offset)));
+      emission.types.push_back(e.storage);
+      edge->core = context.define(value, e.storage, e, e.storage == DataType::kI8 ? ":i8" : ":i16");
+      emission.outputs.push_back(edge->core);
+      // For rows whose standard deviation is at least 32 steps of the sum: its rounding moves a normalised value by
+      // less than 1/32.
+      emission.bound.push_back(0.51 + largest / 32);
+    }
+  if (emission.types.empty()) fail(ErrorKind::kContract, region.name, ": nothing wishes an encoding of its result");
+  return emission;
+}
+
+const NormPart& norm_part(LoweringContext& context, int norm) {
+  const auto& approximation = context.answers(norm).approximate;
+  const NormPart* part = approximation ? context.registry.norm(approximation->name) : nullptr;
+  if (!part)
+    fail(ErrorKind::kContract, "the recipe gives no approximation of LayerNormalization for node ",
+         context.real.nodes[norm].name);
+  return *part;
+}
+
+double sum_scale(LoweringContext& context, int norm) {
+  const Node& node = context.real.nodes[norm];
+  const Encoding& e = context.encoding(node.inputs[0], norm, "input");
+  if (e.bits != 16 || e.zero_point[0] != 0)
+    fail(ErrorKind::kContract, node.name, ": encode.input of LayerNormalization must be symmetric with 16 bits");
+  const double scale = tensor_scale(e, node.name);
+  // The integer norm has no epsilon; a sum's step must be coarse enough that it would not be seen.
+  const double epsilon = node.number("epsilon");
+  if (epsilon > 1e-3) fail(ErrorKind::kContract, node.name, ": epsilon ", epsilon, " is too large to be left out");
+  return scale;
+}
+
+}  // namespace
+
+std::optional<Region> match_embed_norm(const Graph& real, int node) {
+  std::vector<int> gathers, adds;
+  if (!constant_affine(real, real.nodes[node]) || !collect_gathers(real, real.nodes[node].inputs[0], gathers, adds))
+    return std::nullopt;
+  Region region = norm_region(real, node, "embed_norm");
+  region.parts["gather"] = gathers;
+  region.nodes.insert(region.nodes.end(), gathers.begin(), gathers.end());
+  region.nodes.insert(region.nodes.end(), adds.begin(), adds.end());
+  return region;
+}
+
+std::vector<Wish> wishes_embed_norm(const Graph& real, const Region& region) {
+  const int norm = region.only("norm");
+  return {{real.nodes[norm].inputs[0], norm, "input", {}}};
+}
+
+void lower_embed_norm(LoweringContext& context, const Region& region) {
+  const Graph& real = context.real;
+  const int norm = region.only("norm");
+  const NormPart& part = norm_part(context, norm);
+  const double step = sum_scale(context, norm);
+  std::vector<TableShape> tables;
+  std::vector<ValueId> indices, parameters;
+  int64_t n = 0;
+  for (int g : region.part("gather")) {
+    const Node& gather = real.nodes[g];
+    const Tensor& table = real.value(gather.inputs[0]).constant;
+    const std::string table_name = real.value(gather.inputs[1]).name;
+    const Encoding encoding = context.weight_encoding(g, "weight", table);
+    if (encoding.bits > 8)
+      fail(ErrorKind::kContract, gather.name, ": encode.weight has ", encoding.bits, " bits; at most 8");
+    n = table.dim(1);
+    std::vector<int8_t> codes(table.count());
+    std::vector<int32_t> m;
+    std::vector<int> s;
+    for (int64_t r = 0; r < table.dim(0); ++r) {
+      const size_t at = encoding.scale.size() == 1 ? 0 : r;
+      if (encoding.zero_point[at] != 0) fail(ErrorKind::kContract, gather.name, ": encode.weight must be symmetric");
+      for (int64_t c = 0; c < n; ++c)
+        codes[r * n + c] = static_cast<int8_t>(
+            std::clamp(std::round(table.data<float>()[r * n + c] / encoding.scale[at]),
+                       static_cast<double>(encoding.codes.lo), static_cast<double>(encoding.codes.hi)));
+      const Dyadic ratio = encode_ratio(256 * encoding.scale[at] / step, cat(gather.name, " row ", r));
+      m.push_back(ratio.m);
+      s.push_back(ratio.s);
+    }
+    tables.push_back({table_name, table.dim(0)});
+    indices.push_back(context.index_input(gather.inputs[1]));
+    const std::string name = region.name + "/" + table_name;
+    parameters.push_back(context.constant(name + "_codes", Tensor::from<int8_t>(table.dims(), codes)));
+    parameters.push_back(context.constant(name + "_m", multiplier_tensor(m)));
+    parameters.push_back(context.constant(name + "_s", shift_tensor(s)));
+  }
+  NormEmission outputs = emit_outputs(context, region, part.unit(n));
+  std::vector<ValueId> inputs = indices;
+  inputs.insert(inputs.end(), parameters.begin(), parameters.end());
+  inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
+  context.emit(region, part.embed_norm(n, tables, outputs.types), std::move(inputs), std::move(outputs.outputs),
+               std::move(outputs.bound));
+}
+
+std::optional<Region> match_add_norm(const Graph& real, int node) {
+  const int add = real.producer(real.nodes[node].inputs[0]);
+  if (!constant_affine(real, real.nodes[node]) || add < 0 || real.nodes[add].op != "Add") return std::nullopt;
+  const Node& sum = real.nodes[add];
+  if (real.consumers(sum.outputs[0]).size() != 1 || real.value(sum.inputs[0]).is_constant() ||
+      real.value(sum.inputs[1]).is_constant())
+    return std::nullopt;
+  Region region = norm_region(real, node, "add_norm");
+  region.parts["add"] = {add};
+  region.nodes.push_back(add);
+  return region;
+}
+
+std::vector<Wish> wishes_add_norm(const Graph& real, const Region& region) {
+  const int norm = region.only("norm"), add = region.only("add");
+  return {{real.nodes[norm].inputs[0], norm, "input", {}},
+          {real.nodes[add].inputs[0], add, "input", {}},
+          {real.nodes[add].inputs[1], add, "input", {}}};
+}
+
+void lower_add_norm(LoweringContext& context, const Region& region) {
+  const Graph& real = context.real;
+  const int norm = region.only("norm"), add = region.only("add");
+  const NormPart& part = norm_part(context, norm);
+  const double step = sum_scale(context, norm);
+  std::vector<ValueId> data, parameters;
+  const char* names[] = {"sublayer", "identity"};
+  for (int i = 0; i < 2; ++i) {
+    const ValueId value = real.nodes[add].inputs[i];
+    const Encoding& e = context.encoding(value, add, "input");
+    if (e.storage != DataType::kI16 || e.zero_point[0] != 0)
+      fail(ErrorKind::kContract, real.nodes[add].name,
+           ": encode.input of a residual Add must be symmetric with 9..16 bits");
+    const Dyadic ratio = encode_ratio(256 * tensor_scale(e, region.name) / step, cat(region.name, " ", names[i]));
+    data.push_back(context.input(value, add, "input"));
+    parameters.push_back(context.constant(cat(region.name, "/", names[i], "_m"), multiplier_tensor({ratio.m})));
+    parameters.push_back(context.constant(cat(region.name, "/", names[i], "_s"), shift_tensor({ratio.s})));
+  }
+  const int64_t n = real.value(real.nodes[norm].inputs[1]).constant.count();
+  NormEmission outputs = emit_outputs(context, region, part.unit(n));
+  std::vector<ValueId> inputs = data;
+  inputs.insert(inputs.end(), parameters.begin(), parameters.end());
+  inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
+  context.emit(region, part.add_norm(n, outputs.types), std::move(inputs), std::move(outputs.outputs),
+               std::move(outputs.bound));
+}
+
+}  // namespace dyadic

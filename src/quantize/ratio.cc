@@ -1,0 +1,47 @@
+#include "quantize/ratio.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/status.h"
+
+namespace dyadic {
+
+Dyadic encode_ratio(double ratio, const std::string& what) {
+  const double magnitude = std::fabs(ratio);
+  if (!(magnitude < 0x1p30)) fail(ErrorKind::kContract, what, ": ratio ", ratio, " is not below 2^30");
+  if (magnitude < 0x1p-32) return {0, 62};
+  int exponent;
+  const double fraction = std::frexp(magnitude, &exponent);  // in [1/2, 1)
+  auto m = static_cast<int64_t>(std::floor(std::ldexp(fraction, 31) + 0.5));
+  int s = 31 - exponent;
+  if (m == int64_t{1} << 31) m >>= 1, --s;
+  if (s > 62) return {0, 62};
+  if (s < 1) fail(ErrorKind::kContract, what, ": ratio ", ratio, " is not below 2^30");
+  return {static_cast<int32_t>(ratio < 0 ? -m : m), s};
+}
+
+CommonShift encode_ratios(const std::vector<double>& ratios, const std::string& what) {
+  double largest = 0;
+  for (double r : ratios) {
+    if (!std::isfinite(r)) fail(ErrorKind::kContract, what, ": a ratio is ", r);
+    largest = std::max(largest, std::fabs(r));
+  }
+  CommonShift result;
+  result.s = encode_ratio(largest, what).s;
+  for (double r : ratios) {
+    const double m = std::floor(std::ldexp(r, result.s) + 0.5);
+    result.m.push_back(static_cast<int32_t>(std::clamp(m, -2147483647.0, 2147483647.0)));
+  }
+  return result;
+}
+
+Tensor multiplier_tensor(const std::vector<int32_t>& m) {
+  return Tensor::from<int32_t>({static_cast<int64_t>(m.size())}, m);
+}
+
+Tensor shift_tensor(const std::vector<int>& s) {
+  return Tensor::from<uint8_t>({static_cast<int64_t>(s.size())}, std::vector<uint8_t>(s.begin(), s.end()));
+}
+
+}  // namespace dyadic

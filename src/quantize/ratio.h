@@ -1,0 +1,31 @@
+// Real ratios as dyadic multipliers (docs/numerics.md, "Ratios").
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace dyadic {
+
+struct Dyadic {
+  int32_t m = 0;
+  int s = 62;  // ratio = m / 2^s, 1 <= s <= 62
+};
+
+// The nearest multiplier of 31 significant bits, either sign. |ratio| < 2^-32 gives (0, 62); 2^30 and more, NaN and
+// infinity are refused (kContract naming `what`).
+Dyadic encode_ratio(double ratio, const std::string& what);
+
+// One shift for all: that of the largest |ratio|; m[i] = floor(ratio[i] * 2^s + 1/2).
+struct CommonShift {
+  std::vector<int32_t> m;
+  int s = 62;
+};
+CommonShift encode_ratios(const std::vector<double>& ratios, const std::string& what);
+
+// Parameters as tensors: i32 and u8, of shape [1] or [n].
+Tensor multiplier_tensor(const std::vector<int32_t>& m);
+Tensor shift_tensor(const std::vector<int>& s);
+
+}  // namespace dyadic

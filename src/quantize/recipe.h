@@ -1,0 +1,74 @@
+// Recipes: TOML files of rules that cascade. A rule selects nodes of the real graph and answers the five questions
+// (encode, fit, approximate, restructure, update) for their roles. docs/recipes is the user's view.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace dyadic {
+
+using Parameter = std::variant<bool, int64_t, double, std::string>;
+
+// One part of a method with its parameters: affine = { bits = 8, granularity = "channel" }.
+struct Part {
+  std::string name;
+  std::map<std::string, Parameter> parameters;
+
+  bool operator==(const Part&) const = default;
+  bool operator<(const Part& other) const {
+    return std::tie(name, parameters) < std::tie(other.name, other.parameters);
+  }
+  // Typed access with a default; kMalformed naming part and parameter if the type does not fit (an integer serves as a
+  // number).
+  int64_t integer(const std::string& key, int64_t fallback) const;
+  double number(const std::string& key, double fallback) const;
+  bool boolean(const std::string& key, bool fallback) const;
+  std::string text(const std::string& key, const std::string& fallback) const;
+};
+std::string to_string(const Part& part);  // "affine(bits=8, symmetric=true)"
+
+// What the recipe says about one node.
+struct Answers {
+  std::map<std::string, Part> encode, fit;  // by role: weight, input, output, bias, q, k, v, context, ..
+  std::optional<Part> approximate;
+  std::map<std::string, Part> restructure;  // by part name
+};
+
+struct Rule {
+  std::vector<std::string> ops, patterns;  // empty: any; a pattern is a glob over node names (* and ?)
+  std::optional<bool> constant_weight,
+      residual;                 // where.weight = "constant"; where.residual = an Add of two computed values
+  std::vector<int64_t> layers;  // where.layer: indices of the "layer.N" part of the name; negative from the end
+  Answers answers;
+  int line = 0;  // of the [[rule]] header
+};
+
+struct Recipe {
+  std::string name, description, source;
+  std::string text;  // the file as it was read
+  bool require_integer = false;
+  int64_t calibration_sample = 512;
+  std::vector<Rule> rules;
+};
+
+// Names that a recipe may use; filled from the registry of methods.
+struct RecipeVocabulary {
+  // By question ("encode", "fit", "approximate", "restructure"): part name -> its parameters' names.
+  std::map<std::string, std::map<std::string, std::set<std::string>>> parts;
+};
+
+// kMalformed naming `where`, line and key: invalid TOML, an unknown key, part or parameter, a value of the wrong type.
+Recipe parse_recipe(std::string_view toml, const std::string& where, const RecipeVocabulary& vocabulary);
+
+// The cascade: later rules override earlier ones, key by key; a part of another name replaces the earlier part.
+// `matched`, if given, collects the indices of rules that matched (rules that match nothing deserve a warning).
+Answers answers_for(const Recipe& recipe, const Graph& graph, const Node& node, std::set<size_t>* matched = nullptr);
+
+}  // namespace dyadic

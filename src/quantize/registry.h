@@ -1,0 +1,129 @@
+// What methods contribute: parts that answer a recipe's questions. A method registers its parts from its own folder;
+// nothing here knows a method's name.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/bodies/bodies.h"
+#include "graph/graph.h"
+#include "quantize/recipe.h"
+#include "tensor/encoding.h"
+
+namespace dyadic {
+
+struct RealRange {
+  double lo = 0, hi = 0;
+};
+
+// What every part says about itself; `dyadic list` prints it.
+struct PartInfo {
+  std::string name, summary, source;
+  std::map<std::string, std::string> parameters;  // name -> meaning, unit, default
+};
+
+// encode: what real number a code means.
+struct EncodePart {
+  PartInfo info;
+  // The encoding's codes, storage and granularity for these parameters, without scales; kMalformed for impossible
+  // parameters.
+  Encoding (*prototype)(const Part& part);
+  // Whether zero_point stays 0.
+  bool (*symmetric)(const Part& part);
+  // Appends the parameters of one index (tensor, channel or row) whose values span `range`.
+  void (*append)(const Part& part, RealRange range, Encoding& encoding);
+};
+
+// fit: how a range is found from values. Streaming and mergeable; an observer's memory does not grow with the number of
+// values.
+class RangeObserver {
+ public:
+  virtual ~RangeObserver() = default;
+  virtual void observe(std::span<const float> values) = 0;
+  virtual void merge(const RangeObserver& other) = 0;  // of the same part
+  // The range that codes of [codes.lo, codes.hi] should span.
+  virtual RealRange fit(Interval codes, bool symmetric) const = 0;
+  virtual size_t bytes() const = 0;
+};
+struct FitPart {
+  PartInfo info;
+  std::unique_ptr<RangeObserver> (*make)(const Part& part);
+};
+
+// approximate, unary functions of 8-bit codes: a table of 256 codes.
+struct UnaryRequest {
+  const Node* node = nullptr;              // the function, e.g. Gelu
+  std::function<double(double)> function;  // what it means
+  double in_scale = 1, out_scale = 1;      // real input = in_scale * (code - in_zero), real output likewise
+  int64_t in_zero = 0, out_zero = 0;
+  Interval out_codes{-127, 127};
+};
+struct UnaryPart {
+  PartInfo info;
+  std::set<std::string> ops;
+  std::vector<int8_t> (*table)(const Part& part, const UnaryRequest& request);  // entry code + 128
+};
+
+// approximate, softmax: e as a function of the distance code D = (row maximum - score) in steps of 1/steps_per_unit.
+struct SoftmaxPart {
+  PartInfo info;
+  double (*steps_per_unit)(const Part& part);
+  std::vector<uint8_t> (*table)(const Part& part);  // 256 entries, table[0] = one
+};
+
+// approximate, layer normalization: the bodies and the real value of one unit of their normalised y.
+struct NormPart {
+  PartInfo info;
+  Body (*add_norm)(int64_t n, const NormOutputs& outputs);
+  Body (*embed_norm)(int64_t n, const std::vector<TableShape>& tables, const NormOutputs& outputs);
+  double (*unit)(int64_t n);
+};
+
+// restructure: rewrites the real graph and keeps its float function.
+struct ChannelRange {
+  std::vector<float> lo, hi;  // per index of the last axis, over the calibration texts
+};
+struct RestructurePart {
+  PartInfo info;
+  std::set<std::string> ops;
+  // `node` indexes graph.nodes; `ranges` holds every f32 Value of the graph as it was before any restructuring, by
+  // name. Returns whether it applied.
+  bool (*apply)(Graph& graph, int node, const Part& part, const std::map<std::string, ChannelRange>& ranges);
+};
+
+class Registry {
+ public:
+  void add(EncodePart part) { encodes_[part.info.name] = std::move(part); }
+  void add(FitPart part) { fits_[part.info.name] = std::move(part); }
+  void add(UnaryPart part) { unaries_[part.info.name] = std::move(part); }
+  void add(SoftmaxPart part) { softmaxes_[part.info.name] = std::move(part); }
+  void add(NormPart part) { norms_[part.info.name] = std::move(part); }
+  void add(RestructurePart part) { restructures_.push_back(std::move(part)); }
+
+  const EncodePart& encode(const std::string& name) const;
+  const FitPart& fit(const std::string& name) const;
+  const UnaryPart* unary(const std::string& name) const;
+  const SoftmaxPart* softmax(const std::string& name) const;
+  const NormPart* norm(const std::string& name) const;
+  // In the order in which they apply: that of methods.inc.
+  const std::vector<RestructurePart>& restructures() const { return restructures_; }
+
+  RecipeVocabulary vocabulary() const;
+  // Every part with the question it answers.
+  std::vector<std::pair<std::string, PartInfo>> list() const;
+
+ private:
+  std::map<std::string, EncodePart> encodes_;
+  std::map<std::string, FitPart> fits_;
+  std::map<std::string, UnaryPart> unaries_;
+  std::map<std::string, SoftmaxPart> softmaxes_;
+  std::map<std::string, NormPart> norms_;
+  std::vector<RestructurePart> restructures_;
+};
+
+}  // namespace dyadic

@@ -1,0 +1,23 @@
+// Small steps that restructuring parts share.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace dyadic {
+
+// The nodes that read `value` as their first operand through a constant weight (Gemm); empty if any consumer is
+// something else and `only` is set.
+std::vector<int> linear_consumers(const Graph& graph, ValueId value, bool only);
+
+// Replaces operand `input` of a node by a changed copy of that f32 constant: entry = change(index of the first axis,
+// index within it, entry).
+void rewrite_constant(Graph& graph, int node, int input,
+                      const std::function<float(int64_t row, int64_t column, float)>& change);
+
+// Inserts Mul(value, factors [n]) behind the producer of `value` and returns the product. Consumers are not rewired.
+ValueId insert_mul(Graph& graph, ValueId value, const std::vector<float>& factors, const std::string& name);
+
+}  // namespace dyadic
