@@ -1,0 +1,55 @@
+// Text in, embeddings out, for a float model folder and a .dyad file alike.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/session.h"
+#include "tensor/tensor.h"
+
+namespace dyadic {
+
+// count vectors of `dim` numbers; an integer model's codes times the scale of its output edge (dequantize).
+struct Embeddings {
+  int64_t dim = 0;
+  std::vector<float> values;
+  int64_t count() const { return dim ? static_cast<int64_t>(values.size()) / dim : 0; }
+  std::span<const float> row(int64_t i) const { return {values.data() + i * dim, static_cast<size_t>(dim)}; }
+};
+
+struct EncoderOptions {
+  SessionOptions session;       // threads serve the float executor too
+  int64_t max_length = 0;       // tokens, special tokens included; 0: what the model was made for
+  int64_t batch_tokens = 2048;  // texts are packed in order until a batch would exceed this
+};
+
+using TokenIds = std::vector<int32_t>;
+
+class TextEncoder {
+ public:
+  virtual ~TextEncoder() = default;
+  // Special tokens added, cut at max_length(). kMalformed naming the line if a text is not UTF-8.
+  virtual TokenIds tokenize(const std::string& text) const = 0;
+  // One packed batch of at least one text; every text has at least one token.
+  virtual Embeddings encode_ids(std::span<const TokenIds> texts) = 0;
+  virtual int64_t max_length() const = 0;
+  virtual std::string describe() const = 0;  // e.g. "all-MiniLM-L6-v2 (float)"
+
+  // Tokenizes, packs and encodes, with progress under `label` unless it is empty.
+  Embeddings encode(std::span<const std::string> texts, const std::string& label = "");
+  int64_t batch_tokens = 2048;
+};
+
+// `path` is a .dyad file or a model folder; kFailed or kMalformed naming it otherwise.
+std::unique_ptr<TextEncoder> open_encoder(const std::string& path, const EncoderOptions& options = {});
+
+// The feeds of one packed batch: token, position, type [T]; start, length [B].
+std::map<std::string, Tensor> pack_batch(std::span<const TokenIds> texts);
+
+// Consecutive groups of texts of at most `batch_tokens` tokens (a longer text stands alone): [begin, end) pairs.
+std::vector<std::pair<size_t, size_t>> group_texts(std::span<const TokenIds> texts, int64_t batch_tokens);
+
+}  // namespace dyadic

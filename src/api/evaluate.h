@@ -1,0 +1,37 @@
+// `dyadic eval`: how good embeddings are, and how close they are to another model's.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "api/encoder.h"
+#include "api/quantize_flow.h"
+
+namespace dyadic {
+
+struct EvaluateRequest {
+  std::string model, task = "sts", data;  // task: "sts" (pairs with scores) or "cosine" (any text file)
+  std::string reference;                  // another model to compare embeddings with; required by "cosine"
+  std::vector<int> columns;               // of a .tsv for task "cosine"
+  EncoderOptions encoder;
+};
+
+struct Evaluation {
+  std::string task;
+  int64_t count = 0;                        // pairs or texts
+  std::optional<double> spearman, pearson;  // task "sts": of cosine similarity and score
+  std::optional<double> reference_spearman, reference_pearson;
+  std::optional<Agreement> cosine;  // with a reference: over unique texts
+  // Task "cosine": how alike the two models order all pairs of texts, and the share of texts whose nearest other text
+  // is the same.
+  std::optional<double> pairs_spearman, retrieval;
+  double texts_per_second = 0;
+};
+
+Evaluation evaluate_model(const EvaluateRequest& request);
+
+Agreement agreement(const Embeddings& a, const Embeddings& b);
+
+}  // namespace dyadic

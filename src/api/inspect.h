@@ -1,0 +1,46 @@
+// `dyadic inspect`: what is in a model, and what it costs.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/model.h"
+
+namespace dyadic {
+
+struct EdgeInfo {
+  std::string name, type, shape;
+  int bits = 0;
+  double scale = 0;  // of a per-tensor encoding
+  std::string producer;
+};
+
+struct CompositeInfo {
+  std::string name, composite, body;
+  int64_t macs = 0;      // for one sequence of `length` tokens
+  std::string operands;  // "8x8"
+  int64_t parameter_bytes = 0;
+  std::vector<double> bound;  // per output, in steps of its encoding
+};
+
+struct Inspection {
+  std::string kind;  // "float" or "integer"
+  int64_t length = 128, parameters = 0;
+  int64_t file_bytes = 0, table_bytes = 0, total_macs = 0;
+  std::map<std::string, double> macs;  // operand widths "8x8" -> share
+  std::vector<std::string> islands, lemmas;
+  std::vector<EdgeInfo> edges;
+  std::vector<CompositeInfo> composites;
+  std::map<std::string, std::string> metadata;
+  std::map<std::string, std::string> bodies;  // key -> text form
+};
+
+// Of a .dyad file or a model folder; MACs for one sequence of `length` tokens.
+Inspection inspect_model(const std::string& path, int64_t length = 128);
+
+// Multiply-accumulates of one composite under these bindings, by operand widths.
+std::map<std::string, int64_t> count_macs(const Body& body, const Bindings& bindings);
+
+}  // namespace dyadic

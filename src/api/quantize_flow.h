@@ -1,0 +1,44 @@
+// `dyadic quantize`: a model folder, a recipe and calibration texts in; a .dyad file and a report out.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "quantize/quantize.h"
+
+namespace dyadic {
+
+struct QuantizeRequest {
+  std::string model;               // a model folder
+  std::string recipe = "default";  // the name of a recipe that ships with Dyadic, or a file
+  std::string calibration;         // .txt or .tsv, plain or .zst
+  std::vector<int> columns;        // of a .tsv, 1-based
+  int64_t sample = 0;              // texts; 0: the recipe's number
+  uint64_t seed = 0;
+  int threads = 1;
+  bool require_integer = false;
+  int64_t max_length = 0;  // truncation written into the file; 0: the model's own
+  std::string output;
+};
+
+struct Agreement {
+  int64_t count = 0;
+  double mean = 0, p01 = 0, min = 0;  // cosine between integer and float embeddings
+};
+
+struct QuantizeReport {
+  std::string recipe;
+  std::vector<CoverageRow> coverage;
+  std::vector<std::string> warnings, restructured, islands;
+  int64_t calibration_texts = 0, calibration_tokens = 0;
+  int64_t bytes_before = 0, bytes_after = 0;  // of the model folder's weights, of the .dyad file
+  Agreement held_back;                        // on calibration texts that were not calibrated on
+};
+
+QuantizeReport quantize_model(const QuantizeRequest& request);
+
+// The text of a recipe by name or path; kUsage listing the names that ship if there is none.
+Recipe load_recipe(const std::string& name_or_path);
+std::vector<std::string> recipe_names();
+
+}  // namespace dyadic

@@ -1,0 +1,68 @@
+// Runs a Model. A Session owns what is packed once (kernels, tile programs), its threads, and one immutable Plan a
+// capacity bucket: order, static memory, chosen kernels. One thread at a time may call run(); Sessions of one Model
+// share its constants.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/cpu.h"
+#include "graph/model.h"
+#include "tensor/tensor.h"
+
+namespace dyadic {
+
+enum class Backend : uint8_t {
+  kKernels,    // a kernel where a row serves, else the tile program of the body
+  kTile,       // tile programs only
+  kEvaluator,  // the normative evaluator
+};
+
+struct SessionOptions {
+  Backend backend = Backend::kKernels;
+  Isa isa = active_isa();  // the best instruction set to use
+  int threads = 1;
+};
+
+// Called with each output of each composite, in order; the view is valid during the call only.
+using Tap = std::function<void(const Node& composite, size_t output, const TensorView& codes)>;
+
+struct StepTime {
+  std::string name, composite, executor;
+  double milliseconds = 0;  // of the last run
+};
+
+class Session {
+ public:
+  // Proves the model's ranges; kContract if they cannot be proved.
+  Session(std::shared_ptr<const Model> model, SessionOptions options);
+  ~Session();
+
+  // `feeds`: a tensor for every input of the main graph. kContract naming the input if one is missing, has the wrong
+  // type or shape, holds a number outside the range that the model promises, exceeds a symbol's maximum, or if
+  // sequences overlap.
+  std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& feeds, const Tap& tap = {});
+
+  const Model& model() const;
+  const SessionOptions& options() const;
+  // What executes each composite and why: a line each.
+  std::string explain() const;
+  // Times of the last run, one a composite, if they were switched on.
+  void set_profiling(bool on);
+  std::vector<StepTime> times() const;
+  // Bytes of the arena of the largest Plan so far.
+  int64_t arena_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// One composite of a model as kernel rows see it.
+struct KernelSpec;
+KernelSpec kernel_spec(const Model& model, const Node& composite, const struct Ranges& ranges);
+
+}  // namespace dyadic
