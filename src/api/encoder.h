@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "io/tokenizers/wordpiece.h"
 #include "runtime/session.h"
 #include "tensor/tensor.h"
 
@@ -43,11 +44,11 @@ class TextEncoder {
   int64_t batch_tokens = 2048;
 };
 
+// The tokenizer that travels in a model's assets: tokenizer.json, else vocab.txt with tokenizer_config.json.
+WordPiece load_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where);
+
 // `path` is a .dyad file or a model folder; kFailed or kMalformed naming it otherwise.
 std::unique_ptr<TextEncoder> open_encoder(const std::string& path, const EncoderOptions& options = {});
-
-// The feeds of one packed batch: token, position, type [T]; start, length [B].
-std::map<std::string, Tensor> pack_batch(std::span<const TokenIds> texts);
 
 // Consecutive groups of texts of at most `batch_tokens` tokens (a longer text stands alone): [begin, end) pairs.
 std::vector<std::pair<size_t, size_t>> group_texts(std::span<const TokenIds> texts, int64_t batch_tokens);

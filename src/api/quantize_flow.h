@@ -40,5 +40,7 @@ QuantizeReport quantize_model(const QuantizeRequest& request);
 // The text of a recipe by name or path; kUsage listing the names that ship if there is none.
 Recipe load_recipe(const std::string& name_or_path);
 std::vector<std::string> recipe_names();
+// Every part a recipe may use, with the question it answers.
+std::vector<std::pair<std::string, PartInfo>> list_parts();
 
 }  // namespace dyadic

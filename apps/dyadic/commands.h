@@ -1,0 +1,37 @@
+// The verbs of the command line. Each adds its options to a CLI11 sub-command and returns what to run.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+namespace dyadic::cli {
+
+using Json = nlohmann::ordered_json;
+
+// Options that every verb has.
+struct Common {
+  bool json = false, quiet = false;
+  int threads = 1;
+  uint64_t seed = 0;
+};
+
+// Runs the verb; the result is the exit code.
+using Action = std::function<int(const Common&)>;
+
+Action add_inspect(CLI::App& app);
+Action add_list(CLI::App& app);
+Action add_quantize(CLI::App& app);
+Action add_run(CLI::App& app);
+Action add_eval(CLI::App& app);
+Action add_verify(CLI::App& app);
+Action add_bench(CLI::App& app);
+
+// "6,7" as numbers.
+std::vector<int> parse_numbers(const std::string& text, const std::string& option);
+
+// A table on stdout: columns padded to their widest cell, numbers aligned right.
+void print_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
+
+std::string bytes_text(int64_t bytes);  // "23.1 MB"
+
+}  // namespace dyadic::cli

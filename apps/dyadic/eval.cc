@@ -1,0 +1,62 @@
+#include <fmt/format.h>
+
+#include "api/evaluate.h"
+#include "commands.h"
+
+namespace dyadic::cli {
+namespace {
+
+Json to_json(const Evaluation& r) {
+  Json json = {{"task", r.task}, {"count", r.count}, {"metric", Json::object()}};
+  if (r.spearman) json["metric"] = {{"spearman", *r.spearman}, {"pearson", *r.pearson}};
+  if (r.reference_spearman)
+    json["reference_metric"] = {{"spearman", *r.reference_spearman}, {"pearson", *r.reference_pearson}};
+  if (r.pairs_spearman) json["metric"] = {{"pairs_spearman", *r.pairs_spearman}, {"retrieval_agreement", *r.retrieval}};
+  if (r.cosine)
+    json["cosine"] = {
+        {"mean", r.cosine->mean}, {"p01", r.cosine->p01}, {"min", r.cosine->min}, {"count", r.cosine->count}};
+  json["texts_per_second"] = r.texts_per_second;
+  return json;
+}
+
+int eval(EvaluateRequest request, const std::string& columns, const Common& common) {
+  if (!columns.empty()) request.columns = parse_numbers(columns, "--columns");
+  request.encoder.session.threads = common.threads;
+  const Evaluation r = evaluate_model(request);
+  if (common.json) {
+    fmt::print("{}\n", to_json(r).dump());
+    return 0;
+  }
+  fmt::print("{}: {} {}\n", r.task, r.count, r.task == "sts" ? "pairs" : "texts");
+  if (r.spearman) fmt::print("Spearman {:.5f}  Pearson {:.5f}\n", *r.spearman, *r.pearson);
+  if (r.reference_spearman)
+    fmt::print("reference: Spearman {:.5f}  Pearson {:.5f}  (difference {:+.5f}, {:+.5f})\n", *r.reference_spearman,
+               *r.reference_pearson, *r.spearman - *r.reference_spearman, *r.pearson - *r.reference_pearson);
+  if (r.cosine)
+    fmt::print("cosine to the reference over {} texts: mean {:.5f}  1st percentile {:.5f}  minimum {:.5f}\n",
+               r.cosine->count, r.cosine->mean, r.cosine->p01, r.cosine->min);
+  if (r.pairs_spearman)
+    fmt::print("all pairs: Spearman {:.5f}; same nearest text for {:.1f} %\n", *r.pairs_spearman, 100 * *r.retrieval);
+  fmt::print("{:.1f} texts/s\n", r.texts_per_second);
+  return 0;
+}
+
+}  // namespace
+
+Action add_eval(CLI::App& app) {
+  auto request = std::make_shared<EvaluateRequest>();
+  auto columns = std::make_shared<std::string>();
+  app.add_option("MODEL", request->model, "A .dyad file or a model folder")->required();
+  app.add_option("--task", request->task, "sts: pairs with scores (TSV, fields 5-7); cosine: any text file")
+      ->check(CLI::IsMember({"sts", "cosine"}))
+      ->capture_default_str();
+  app.add_option("--data", request->data, "The data, plain or .zst")->required();
+  app.add_option("--columns", *columns, "Task cosine: columns of a .tsv that hold text, e.g. 6,7");
+  app.add_option("--reference", request->reference, "Compare embeddings with this model's (usually the float folder)");
+  app.add_option("--max-length", request->encoder.max_length, "Tokens a text is cut to; 0: the model's own")
+      ->capture_default_str();
+  app.footer("Example: dyadic eval minilm.dyad --task sts --data sts-dev.csv --reference all-MiniLM-L6-v2");
+  return [request, columns](const Common& common) { return eval(*request, *columns, common); };
+}
+
+}  // namespace dyadic::cli

@@ -1,0 +1,66 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <map>
+
+#include "base/progress.h"
+#include "base/status.h"
+#include "commands.h"
+
+int main(int argc, char** argv) {
+  using namespace dyadic;
+  CLI::App app(
+      "Dyadic turns a trained network into one that computes with integers only, and proves it.\n"
+      "A first session:\n"
+      "  dyadic quantize all-MiniLM-L6-v2 --recipe default --calib sentences.txt -o minilm.dyad\n"
+      "  dyadic verify minilm.dyad\n"
+      "  echo 'A man is eating food.' | dyadic run minilm.dyad",
+      "dyadic");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "dyadic " DYADIC_VERSION);
+  app.footer(
+      "Exit codes: 0 ok; 1 failed (unequal, disk full, I/O); 2 usage; 3 malformed input file;\n"
+      "4 a contract is unmet (range, coverage, integer-only); 130 interrupted.\n"
+      "DYADIC_ISA=portable|avx2|avx512vnni caps the instruction set.");
+
+  cli::Common common;
+  std::map<CLI::App*, cli::Action> actions;
+  const auto verb = [&](const char* name, const char* summary, cli::Action (*add)(CLI::App&)) {
+    CLI::App* sub = app.add_subcommand(name, summary);
+    actions[sub] = add(*sub);
+    sub->add_flag("--json", common.json, "One JSON object on stdout instead of text");
+    sub->add_flag("--quiet", common.quiet, "No progress on stderr");
+    sub->add_option("--threads", common.threads, "Worker threads")->check(CLI::Range(1, 1024))->capture_default_str();
+    sub->add_option("--seed", common.seed, "Seed of everything that is drawn at random")->capture_default_str();
+  };
+  verb("inspect", "What is in a model, and what it costs", cli::add_inspect);
+  verb("list", "Every recipe and every part that a recipe may use", cli::add_list);
+  verb("quantize", "Turn a float model folder into an integer .dyad file", cli::add_quantize);
+  verb("run", "Embed lines of text", cli::add_run);
+  verb("eval", "Measure a model on real data", cli::add_eval);
+  verb("verify", "Prove ranges, and that all executors give the same bits", cli::add_verify);
+  verb("bench", "Time a .dyad file, after checking its results", cli::add_bench);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : static_cast<int>(ErrorKind::kUsage);
+  }
+  try {
+    install_interrupt_handler();
+    set_progress_enabled(!common.quiet);
+    const int code = actions.at(app.get_subcommands().front())(common);
+    if (std::fflush(stdout) != 0) fail(ErrorKind::kFailed, "stdout: write failed");
+    return code;
+  } catch (const Error& error) {
+    fmt::print(stderr, "dyadic: {}\n", error.what());
+    return static_cast<int>(error.kind());
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "dyadic: out of memory\n");
+    return static_cast<int>(ErrorKind::kFailed);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "dyadic: {}\n", error.what());
+    return static_cast<int>(ErrorKind::kFailed);
+  }
+}

@@ -1,0 +1,71 @@
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iostream>
+
+#include "api/encoder.h"
+#include "base/status.h"
+#include "commands.h"
+
+namespace dyadic::cli {
+namespace {
+
+struct RunOptions {
+  std::string model, input = "-";
+  int64_t max_length = 0;
+};
+
+// Texts are embedded in groups as they arrive, so that a pipe gets answers before its end.
+int run(const RunOptions& options, const Common& common) {
+  EncoderOptions encoder_options;
+  encoder_options.session.threads = common.threads;
+  encoder_options.max_length = options.max_length;
+  const auto encoder = open_encoder(options.model, encoder_options);
+  std::ifstream file;
+  if (options.input != "-") {
+    file.open(options.input);
+    if (!file) fail(ErrorKind::kFailed, options.input, ": cannot open");
+  }
+  std::istream& in = options.input == "-" ? std::cin : file;
+  constexpr size_t kGroup = 32;
+  std::vector<std::string> group;
+  int64_t line = 0;
+  const auto flush = [&] {
+    const Embeddings embeddings = encoder->encode(group);
+    for (size_t i = 0; i < group.size(); ++i) {
+      const auto row = embeddings.row(static_cast<int64_t>(i));
+      fmt::print("{}\n", Json{{"text", group[i]}, {"embedding", std::vector<float>(row.begin(), row.end())}}.dump());
+    }
+    if (std::fflush(stdout) != 0) fail(ErrorKind::kFailed, "stdout: write failed");
+    group.clear();
+  };
+  for (std::string text; std::getline(in, text);) {
+    ++line;
+    if (!text.empty() && text.back() == '\r') text.pop_back();
+    try {
+      encoder->tokenize(text);
+    } catch (const Error& error) {
+      fail(error.kind(), options.input == "-" ? "stdin" : options.input, ":", line, ": ", error.what());
+    }
+    group.push_back(text);
+    if (group.size() == kGroup || in.rdbuf()->in_avail() <= 0) flush();
+  }
+  flush();
+  return 0;
+}
+
+}  // namespace
+
+Action add_run(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  app.add_option("MODEL", options->model, "A .dyad file or a model folder")->required();
+  app.add_option("INPUT", options->input, "A text file, one text a line; - is stdin")->capture_default_str();
+  app.add_option("--max-length", options->max_length, "Tokens a text is cut to; 0: the model's own")
+      ->capture_default_str();
+  app.footer(
+      "Prints one JSON object a line: {\"text\", \"embedding\"}.\nExample: echo 'A man is eating food.' | dyadic run "
+      "minilm.dyad");
+  return [options](const Common& common) { return run(*options, common); };
+}
+
+}  // namespace dyadic::cli

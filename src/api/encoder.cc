@@ -1,0 +1,153 @@
+#include "api/encoder.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/json.h"
+#include "base/progress.h"
+#include "base/status.h"
+#include "io/huggingface/batch.h"
+#include "io/huggingface/importer.h"
+#include "real/executor.h"
+#include "runtime/container.h"
+
+namespace dyadic {
+namespace {
+
+std::string_view asset_text(const std::map<std::string, Tensor>& assets, const std::string& name) {
+  const Tensor& t = assets.at(name);
+  return {reinterpret_cast<const char*>(t.raw()), static_cast<size_t>(t.bytes())};
+}
+
+int64_t metadata_integer(const std::map<std::string, std::string>& metadata, const std::string& key, int64_t fallback) {
+  const auto it = metadata.find(key);
+  return it == metadata.end() ? fallback : std::strtoll(it->second.c_str(), nullptr, 10);
+}
+
+std::string stem(const std::string& path) {
+  const auto p = std::filesystem::path(path);
+  return (p.has_filename() ? p : p.parent_path()).filename().string();
+}
+
+class TokenizingEncoder : public TextEncoder {
+ public:
+  TokenizingEncoder(WordPiece tokenizer, int64_t model_length, int64_t most, const EncoderOptions& options)
+      : tokenizer_(std::move(tokenizer)), max_length_(options.max_length ? options.max_length : model_length) {
+    if (max_length_ < 2 || max_length_ > most)
+      fail(ErrorKind::kUsage, "--max-length must be 2..", most, " for this model, not ", max_length_);
+    batch_tokens = options.batch_tokens;
+  }
+  TokenIds tokenize(const std::string& text) const override {
+    return tokenizer_.encode(text, static_cast<int>(max_length_)).ids;
+  }
+  int64_t max_length() const override { return max_length_; }
+
+ private:
+  WordPiece tokenizer_;
+  int64_t max_length_;
+};
+
+class FloatEncoder : public TokenizingEncoder {
+ public:
+  FloatEncoder(const std::string& path, const ImportedModel& model, const EncoderOptions& options)
+      : TokenizingEncoder(load_tokenizer(model.assets, path), model.max_length, model.max_positions, options),
+        executor_(model.graph, options.session.threads),
+        name_(stem(path) + " (float)") {}
+  Embeddings encode_ids(std::span<const TokenIds> texts) override {
+    const Tensor out = executor_.run(pack_tokens(texts).feeds).at("embedding");
+    return {out.dims().back(), {out.data<float>(), out.data<float>() + out.count()}};
+  }
+  std::string describe() const override { return name_; }
+
+ private:
+  RealExecutor executor_;
+  std::string name_;
+};
+
+class IntegerEncoder : public TokenizingEncoder {
+ public:
+  IntegerEncoder(const std::string& path, std::shared_ptr<const Model> model, const EncoderOptions& options)
+      : TokenizingEncoder(load_tokenizer(model->assets, path), metadata_integer(model->metadata, "max_length", 512),
+                          model->symbols.count("L") ? model->symbols.at("L").maximum : 512, options),
+        session_(model, options.session),
+        name_(stem(path) + " (integer)") {
+    const Graph& main = model->main();
+    if (main.outputs.size() != 1 || !main.value(main.outputs[0]).encoding)
+      fail(ErrorKind::kContract, path, ": not a text encoder: it needs one output with an encoding");
+    output_ = main.value(main.outputs[0]).name;
+    encoding_ = *main.value(main.outputs[0]).encoding;
+    if (encoding_.scale.size() != 1) fail(ErrorKind::kContract, path, ": the output needs one scale");
+  }
+  Embeddings encode_ids(std::span<const TokenIds> texts) override {
+    const Tensor codes = session_.run(pack_tokens(texts).feeds).at(output_);
+    Embeddings result{codes.dims().back(), {}};
+    for (int64_t i = 0; i < codes.count(); ++i)
+      result.values.push_back(
+          static_cast<float>(encoding_.scale[0] * static_cast<double>(codes.at(i) - encoding_.zero_point[0])));
+    return result;
+  }
+  std::string describe() const override { return name_; }
+
+ private:
+  Session session_;
+  std::string name_, output_;
+  Encoding encoding_;
+};
+
+}  // namespace
+
+WordPiece load_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where) {
+  if (assets.count("tokenizer.json"))
+    return WordPiece::from_tokenizer_json(asset_text(assets, "tokenizer.json"), where + ": tokenizer.json");
+  if (!assets.count("vocab.txt")) fail(ErrorKind::kMalformed, where, ": neither tokenizer.json nor vocab.txt");
+  WordPieceOptions options;
+  if (assets.count("tokenizer_config.json")) {
+    const std::string name = where + ": tokenizer_config.json";
+    const Json json = parse_json(asset_text(assets, "tokenizer_config.json"), name);
+    const JsonObject config(json, name);
+    options.lowercase = config.boolean("do_lower_case", true);
+    options.handle_chinese_chars = config.boolean("tokenize_chinese_chars", true);
+    if (config.has("strip_accents")) options.strip_accents = config.boolean("strip_accents", true);
+  }
+  return WordPiece::from_vocab_txt(asset_text(assets, "vocab.txt"), where + ": vocab.txt", options);
+}
+
+std::vector<std::pair<size_t, size_t>> group_texts(std::span<const TokenIds> texts, int64_t batch_tokens) {
+  std::vector<std::pair<size_t, size_t>> groups;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto count = static_cast<int64_t>(texts[i].size());
+    if (groups.empty() || tokens + count > batch_tokens) {
+      groups.emplace_back(i, i);
+      tokens = 0;
+    }
+    groups.back().second = i + 1;
+    tokens += count;
+  }
+  return groups;
+}
+
+Embeddings TextEncoder::encode(std::span<const std::string> texts, const std::string& label) {
+  std::vector<TokenIds> ids;
+  for (const auto& text : texts) ids.push_back(tokenize(text));
+  Embeddings all;
+  std::optional<Progress> progress;
+  if (!label.empty()) progress.emplace(label, static_cast<int64_t>(texts.size()));
+  for (const auto& [begin, end] : group_texts(ids, batch_tokens)) {
+    const Embeddings part = encode_ids(std::span(ids).subspan(begin, end - begin));
+    all.dim = part.dim;
+    all.values.insert(all.values.end(), part.values.begin(), part.values.end());
+    if (progress) progress->add(static_cast<int64_t>(end - begin));
+  }
+  return all;
+}
+
+std::unique_ptr<TextEncoder> open_encoder(const std::string& path, const EncoderOptions& options) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return std::make_unique<FloatEncoder>(path, import_huggingface(path), options);
+  if (!std::filesystem::exists(path, error)) fail(ErrorKind::kFailed, path, ": no such file or folder");
+  return std::make_unique<IntegerEncoder>(path, load_model(path), options);
+}
+
+}  // namespace dyadic

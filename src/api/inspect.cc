@@ -1,0 +1,133 @@
+#include "api/inspect.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/status.h"
+#include "graph/core_ops.h"
+#include "graph/ranges.h"
+#include "graph/text.h"
+#include "graph/verifier.h"
+#include "io/huggingface/importer.h"
+#include "runtime/container.h"
+
+namespace dyadic {
+namespace {
+namespace fs = std::filesystem;
+
+// The largest value each symbol takes for one sequence of `length` tokens.
+Bindings one_sequence(const Symbols& symbols, int64_t length) {
+  Bindings b;
+  for (const auto& [name, symbol] : symbols) b[name] = name == "B" ? 1 : std::min(length, symbol.maximum);
+  return b;
+}
+
+Inspection inspect_float(const std::string& path, int64_t length) {
+  const ImportedModel model = import_huggingface(path);
+  Inspection result;
+  result.kind = "float";
+  result.length = length;
+  result.metadata = model.metadata;
+  for (const auto& entry : fs::directory_iterator(path))
+    if (entry.path().extension() == ".safetensors") result.file_bytes += static_cast<int64_t>(entry.file_size());
+  const Bindings b = one_sequence(model.symbols, length);
+  for (const Value& value : model.graph.values) {
+    if (value.is_constant())
+      result.parameters += value.constant.count();
+    else
+      result.edges.push_back(
+          {value.name, std::string(name(value.type)), to_string(value.shape), bits(value.type), 0, ""});
+  }
+  for (const Node& node : model.graph.nodes) {
+    CompositeInfo info{node.name, node.op, "", 0, "", 0, {}};
+    if (node.op == "Gemm") info.macs = b.at("T") * model.graph.value(node.inputs[1]).constant.count();
+    if (node.op == "Attention")
+      info.macs = 2 * b.at("L") * b.at("L") * node.integer("heads") * node.integer("head_dim");
+    info.operands = info.macs ? "f32xf32" : "";
+    result.total_macs += info.macs;
+    result.composites.push_back(std::move(info));
+  }
+  result.macs["f32xf32"] = 1;
+  return result;
+}
+
+}  // namespace
+
+std::map<std::string, int64_t> count_macs(const Body& body, const Bindings& bindings) {
+  std::map<std::string, int64_t> macs;
+  for (const Node& node : body.graph.nodes) {
+    if (find_core_op(node.op) != CoreOp::k_dot) continue;
+    const Value& a = body.graph.value(node.inputs[0]);
+    const Value& b = body.graph.value(node.inputs[1]);
+    int64_t count = element_count(bind(body.graph.value(node.outputs[0]).shape, bindings));
+    for (int64_t axis : node.integers("contract_a")) {
+      const auto rank = static_cast<int64_t>(a.shape.size());
+      count *= a.shape[static_cast<size_t>(axis < 0 ? axis + rank : axis)].value(bindings);
+    }
+    macs[cat(bits(a.type), "x", bits(b.type))] += count;
+  }
+  return macs;
+}
+
+Inspection inspect_model(const std::string& path, int64_t length) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return inspect_float(path, length);
+  const auto model = load_model(path);
+  Inspection result;
+  result.kind = "integer";
+  result.length = length;
+  result.file_bytes = static_cast<int64_t>(fs::file_size(path));
+  result.metadata = model->metadata;
+  for (const auto& [key, body] : model->bodies) result.bodies[key] = to_text(body.graph);
+  std::string why;
+  if (!is_integer_only(*model, &why)) result.islands.push_back(why);
+  for (const Ranges& proof : prove_model(*model))
+    for (const auto& lemma : proof.lemmas)
+      if (!std::count(result.lemmas.begin(), result.lemmas.end(), lemma)) result.lemmas.push_back(lemma);
+
+  const Graph& main = model->main();
+  for (size_t v = 0; v < main.values.size(); ++v) {
+    const Value& value = main.values[v];
+    if (value.is_constant()) continue;
+    const int producer = main.producer(static_cast<ValueId>(v));
+    EdgeInfo edge{value.name,
+                  std::string(name(value.type)),
+                  to_string(value.shape),
+                  bits(value.type),
+                  0,
+                  producer < 0 ? "" : main.nodes[producer].name};
+    if (value.encoding) {
+      edge.bits = value.encoding->bits;
+      if (value.encoding->scale.size() == 1) edge.scale = value.encoding->scale[0];
+    }
+    result.edges.push_back(std::move(edge));
+  }
+  const Bindings bindings = one_sequence(model->symbols, length);
+  std::map<std::string, int64_t> widths;
+  for (const Node& node : main.nodes) {
+    CompositeInfo info{node.name, node.op, node.body, 0, "", 0, {}};
+    const Body& body = model->body(node);
+    for (const auto& [operands, count] : count_macs(body, bindings)) {
+      info.macs += count;
+      info.operands += (info.operands.empty() ? "" : " ") + operands;
+      widths[operands] += count;
+    }
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const Tensor& constant = main.value(node.inputs[i]).constant;
+      if (!constant.defined()) continue;
+      info.parameter_bytes += constant.bytes();
+      result.parameters += constant.count();
+      const std::string& formal = body.graph.value(body.graph.inputs[i]).name;
+      if (formal == "table" || formal == "tables") result.table_bytes += constant.bytes();
+    }
+    if (const auto it = node.attributes.find("bound"); it != node.attributes.end())
+      if (const auto* bound = std::get_if<std::vector<double>>(&it->second)) info.bound = *bound;
+    result.total_macs += info.macs;
+    result.composites.push_back(std::move(info));
+  }
+  for (const auto& [operands, count] : widths)
+    result.macs[operands] = static_cast<double>(count) / static_cast<double>(std::max<int64_t>(1, result.total_macs));
+  return result;
+}
+
+}  // namespace dyadic

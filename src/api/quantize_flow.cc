@@ -1,0 +1,143 @@
+#include "api/quantize_flow.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
+#include "api/encoder.h"
+#include "api/evaluate.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "graph/verifier.h"
+#include "io/datasets/text.h"
+#include "io/huggingface/batch.h"
+#include "io/huggingface/importer.h"
+#include "methods/methods.h"
+#include "runtime/container.h"
+
+namespace dyadic {
+namespace {
+namespace fs = std::filesystem;
+
+// Where recipes lie: $DYADIC_RECIPES, else the folder of this build's source.
+std::string recipe_dir() {
+  const char* dir = std::getenv("DYADIC_RECIPES");
+  return dir && *dir ? dir : DYADIC_RECIPE_DIR;
+}
+
+bool has_ending(const std::string& path, const std::string& ending) {
+  const std::string plain = path.size() > 4 && path.ends_with(".zst") ? path.substr(0, path.size() - 4) : path;
+  return plain.ends_with(ending);
+}
+
+int64_t weight_bytes(const std::string& dir) {
+  int64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(dir))
+    if (entry.path().extension() == ".safetensors") bytes += static_cast<int64_t>(entry.file_size());
+  return bytes;
+}
+
+// At most this many of the texts that were not sampled are used to measure agreement.
+constexpr size_t kHeldBack = 256;
+
+}  // namespace
+
+std::vector<std::string> recipe_names() {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(recipe_dir(), error))
+    if (entry.path().extension() == ".toml") names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<std::pair<std::string, PartInfo>> list_parts() { return registry().list(); }
+
+Recipe load_recipe(const std::string& name_or_path) {
+  std::error_code error;
+  std::string path = name_or_path;
+  if (!fs::is_regular_file(path, error)) path = (fs::path(recipe_dir()) / (name_or_path + ".toml")).string();
+  if (!fs::is_regular_file(path, error)) {
+    std::string names;
+    for (const auto& name : recipe_names()) names += (names.empty() ? "" : ", ") + name;
+    fail(ErrorKind::kUsage, "no recipe '", name_or_path, "': neither a file nor one of ", names);
+  }
+  return parse_recipe(read_file(path, size_t{1} << 20), path, registry().vocabulary());
+}
+
+QuantizeReport quantize_model(const QuantizeRequest& request) {
+  const Recipe recipe = load_recipe(request.recipe);
+  const ImportedModel imported = import_huggingface(request.model);
+  QuantizeReport report;
+  report.recipe = recipe.name;
+
+  std::vector<std::string> texts;
+  if (!request.columns.empty())
+    texts = read_columns(request.calibration, request.columns);
+  else if (has_ending(request.calibration, ".tsv") || has_ending(request.calibration, ".csv"))
+    fail(ErrorKind::kUsage, request.calibration, ": say which columns hold text, e.g. --columns 6,7");
+  else
+    texts = read_lines(request.calibration);
+  std::erase_if(texts, [](const std::string& t) { return t.empty(); });
+  if (texts.empty()) fail(ErrorKind::kMalformed, request.calibration, ": no text to calibrate on");
+  const auto wanted = static_cast<size_t>(request.sample ? request.sample : recipe.calibration_sample);
+  // What is left over measures agreement. With too few texts, the last eighth is held back from calibration.
+  std::vector<std::string> drawn = sample_texts(texts, wanted + kHeldBack, request.seed);
+  const size_t used = drawn.size() >= wanted + std::min<size_t>(kHeldBack, wanted / 8)
+                          ? std::min(wanted, drawn.size())
+                          : std::max<size_t>(1, drawn.size() - drawn.size() / 8);
+  const std::vector<std::string> held(drawn.begin() + static_cast<std::ptrdiff_t>(used), drawn.end());
+  drawn.resize(used);
+
+  const WordPiece tokenizer = load_tokenizer(imported.assets, request.model);
+  const int64_t max_length = request.max_length ? request.max_length : imported.max_length;
+  if (max_length < 2 || max_length > imported.max_positions)
+    fail(ErrorKind::kUsage, "--max-length must be 2..", imported.max_positions, " for this model, not ", max_length);
+  std::vector<TokenIds> ids;
+  for (const auto& text : drawn) ids.push_back(tokenizer.encode(text, static_cast<int>(max_length)).ids);
+  std::vector<Feeds> batches;
+  Hash64 digest;
+  for (const auto& [begin, end] : group_texts(ids, 1024))
+    batches.push_back(pack_tokens(std::span(ids).subspan(begin, end - begin)).feeds);
+  for (const auto& text : ids) {
+    report.calibration_tokens += static_cast<int64_t>(text.size());
+    digest.update(text.data(), text.size() * sizeof(int32_t));
+  }
+  report.calibration_texts = static_cast<int64_t>(ids.size());
+
+  Quantized quantized = quantize(imported.graph, imported.symbols, recipe, registry(), batches, {request.threads});
+  report.coverage = std::move(quantized.coverage);
+  report.warnings = std::move(quantized.warnings);
+  report.restructured = std::move(quantized.restructured);
+  std::string why;
+  if (!is_integer_only(quantized.model, &why)) {
+    report.islands.push_back(why);
+    if (request.require_integer || recipe.require_integer)
+      fail(ErrorKind::kContract, "the model is not integer-only: ", why);
+  }
+  Model& model = quantized.model;
+  model.assets = imported.assets;
+  model.metadata = imported.metadata;
+  model.metadata["recipe"] = recipe.name;
+  model.metadata["recipe.toml"] = recipe.text;
+  model.metadata["calibration"] = cat(report.calibration_texts, " texts, ", report.calibration_tokens, " tokens, seed ",
+                                      request.seed, ", hash ", hex64(digest.value()));
+  model.metadata["max_length"] = std::to_string(max_length);
+  save_model(request.output, model);
+  report.bytes_before = weight_bytes(request.model);
+  report.bytes_after = static_cast<int64_t>(fs::file_size(request.output));
+
+  if (!held.empty()) {
+    EncoderOptions options;
+    options.session.threads = request.threads;
+    const Embeddings integer = open_encoder(request.output, options)->encode(held, "held back, integer");
+    options.max_length = max_length;
+    const Embeddings real = open_encoder(request.model, options)->encode(held, "held back, float");
+    report.held_back = agreement(integer, real);
+  }
+  return report;
+}
+
+}  // namespace dyadic
