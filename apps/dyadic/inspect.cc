@@ -24,14 +24,14 @@ Json to_json(const Inspection& r) {
                {"macs", r.macs},
                {"islands", r.islands},
                {"lemmas", r.lemmas}};
-  for (auto& e : json["edges"] = Json::array(); const auto& edge : r.edges)
+  for (auto& e = json["edges"] = Json::array(); const auto& edge : r.edges)
     e.push_back({{"name", edge.name},
                  {"type", edge.type},
                  {"bits", edge.bits},
                  {"shape", edge.shape},
                  {"scale", edge.scale},
                  {"producer", edge.producer}});
-  for (auto& c : json["composites"] = Json::array(); const auto& info : r.composites)
+  for (auto& c = json["composites"] = Json::array(); const auto& info : r.composites)
     c.push_back({{"name", info.name},
                  {"composite", info.composite},
                  {"body", info.body},
