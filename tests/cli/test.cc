@@ -1,0 +1,193 @@
+// The command line end to end on the tiny committed encoder: what it prints, what it writes, how it fails.
+#include "run.h"
+
+namespace dyadic::test {
+namespace {
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+const std::string kTiny = source_path("models/tiny-encoder");
+const std::string kSentences = source_path("examples/sentences.txt");
+
+TEST(Cli, QuantizeWritesAnIntegerOnlyFile) {
+  const std::string out = temporary_dir() + "/a.dyad";
+  const CliResult r =
+      cli("quantize " + kTiny + " --calib " + kSentences + " --sample 64 --require-integer --json --quiet -o " + out);
+  ASSERT_EQ(r.code, 0) << r.err;
+  const auto json = r.json();
+  EXPECT_EQ(json["islands"].size(), 0u);
+  for (const auto& row : json["coverage"]) EXPECT_TRUE(row["integer"].get<bool>()) << row;
+  EXPECT_GT(json["held_back"]["mean"].get<double>(), 0.97);
+  EXPECT_LT(json["bytes_after"].get<double>(), json["bytes_before"].get<double>() * 0.6);
+}
+
+TEST(Cli, QuantizeIsReproducible) {
+  const std::string dir = temporary_dir();
+  for (const char* name : {"/a.dyad", "/b.dyad"})
+    ASSERT_EQ(
+        cli("quantize " + kTiny + " --calib " + kSentences + " --sample 64 --seed 3 --quiet -o " + dir + name).code, 0);
+  EXPECT_TRUE(slurp(dir + "/a.dyad") == slurp(dir + "/b.dyad"));
+}
+
+TEST(Cli, VerifyFindsAllExecutorsEqual) {
+  const CliResult r = cli("verify " + tiny_dyad() + " --json --quiet");
+  ASSERT_EQ(r.code, 0) << r.err << r.out;
+  const auto json = r.json();
+  EXPECT_TRUE(json["integer_only"].get<bool>());
+  EXPECT_TRUE(json["equal"].get<bool>());
+  EXPECT_TRUE(json["first_difference"].is_null());
+  EXPECT_GE(json["layers"].size(), 10u);
+  for (const auto& layer : json["layers"]) EXPECT_GE(layer["hashes"].size(), 5u);
+}
+
+TEST(Cli, InspectCountsMacsByWidth) {
+  const CliResult r = cli("inspect " + tiny_dyad() + " --json");
+  ASSERT_EQ(r.code, 0) << r.err;
+  double sum = 0;
+  const auto json = r.json();
+  for (const auto& [width, share] : json["macs"].items()) sum += share.get<double>();
+  EXPECT_NEAR(sum, 1, 1e-9);
+  EXPECT_GT(json["macs"]["8x8"].get<double>(), 0.95);
+  EXPECT_EQ(json["islands"].size(), 0u);
+  EXPECT_GT(json["table_bytes"].get<int64_t>(), 0);
+  EXPECT_FALSE(json["lemmas"].empty());
+}
+
+TEST(Cli, RunPrintsOneObjectALine) {
+  const CliResult r = cli("run " + tiny_dyad() + " --quiet", "printf 'one\\ntwo words\\n\\n' |");
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream lines(r.out);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const auto json = nlohmann::json::parse(line);
+    EXPECT_EQ(json["embedding"].size(), 64u);
+  }
+  EXPECT_EQ(count, 3);
+}
+
+TEST(Cli, EvalComparesWithTheFloatModel) {
+  const CliResult r =
+      cli("eval " + tiny_dyad() + " --task cosine --data " + kSentences + " --reference " + kTiny + " --json --quiet");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_GT(r.json()["cosine"]["mean"].get<double>(), 0.97);
+  EXPECT_GT(r.json()["texts_per_second"].get<double>(), 0);
+}
+
+TEST(Cli, EvalStsOnAHandmadeFile) {
+  const std::string data = temporary_dir() + "/sts.tsv";
+  spit(data,
+       "g\tf\ty\t1\t5.0\ta cat sits\ta cat sits\ng\tf\ty\t2\t1.0\ta cat sits\tthe stock market fell\n"
+       "g\tf\ty\t3\t3.0\ta dog runs\ta dog walks\textra\tfields\n");
+  const CliResult r = cli("eval " + kTiny + " --task sts --data " + data + " --json --quiet");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.json()["count"], 3);
+  EXPECT_TRUE(r.json()["metric"].contains("spearman"));
+}
+
+TEST(Cli, BenchChecksAndTimes) {
+  const CliResult r =
+      cli("bench " + tiny_dyad() + " --batch 1,2 --length 8 --repetitions 3 --baseline " + kTiny + " --json --quiet");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const auto json = r.json();
+  ASSERT_EQ(json["results"].size(), 2u);
+  EXPECT_GT(json["results"][0]["ms"]["median"].get<double>(), 0);
+  EXPECT_GT(json["results"][0]["baseline_ms"]["median"].get<double>(), 0);
+}
+
+TEST(Cli, ListNamesRecipesAndParts) {
+  const CliResult r = cli("list --json");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.out, HasSubstr("\"default\""));
+  EXPECT_THAT(r.out, HasSubstr("scale-migration"));
+}
+
+TEST(Cli, HelpTeaches) {
+  EXPECT_THAT(cli("--help").out, HasSubstr("Exit codes"));
+  for (const char* verb : {"inspect", "list", "quantize", "run", "eval", "verify", "bench"}) {
+    const CliResult r = cli(std::string(verb) + " --help");
+    EXPECT_EQ(r.code, 0);
+    EXPECT_THAT(r.out, HasSubstr("xample")) << verb;
+  }
+}
+
+struct BadCall {
+  std::string arguments;
+  int code;
+  std::string message;
+};
+
+TEST(Cli, WrongCallsExitWithTheDocumentedCode) {
+  const std::string dir = temporary_dir();
+  spit(dir + "/empty.txt", "");
+  spit(dir + "/bad_utf8.txt", "fine\n\xff\xfe broken\n");
+  spit(dir + "/bad.toml", "name = \"x\"\n[[rule]]\nop = \"Gemm\"\nencode.input = { afine = { bits = 8 } }\n");
+  spit(dir + "/uncovered.toml", "name = \"x\"\n[[rule]]\nop = \"Gemm\"\nencode.input = { affine = { bits = 8 } }\n");
+  spit(dir + "/sts.tsv", "only\tthree\tfields\n");
+  const std::string full = fs::exists("/dev/full") ? "/dev/full" : "";
+  const std::string q = "quantize " + kTiny + " --quiet -o " + dir + "/x.dyad ";
+  const std::vector<BadCall> calls = {
+      {"", 2, ""},
+      {"frobnicate", 2, ""},
+      {"inspect", 2, "MODEL"},
+      {"inspect " + dir + "/absent.dyad", 1, "absent.dyad"},
+      {"inspect " + dir, 3, "config.json"},
+      {"inspect " + dir + "/empty.txt", 3, "empty.txt"},
+      {q + "--calib " + dir + "/empty.txt", 3, "no text"},
+      {q + "--calib " + dir + "/absent.txt", 1, "absent.txt"},
+      {q + "--calib " + dir + "/bad_utf8.txt", 3, "2"},
+      {q + "--calib " + kSentences + " --recipe nonsense", 2, "default"},
+      {q + "--calib " + kSentences + " --recipe " + dir + "/bad.toml", 3, "afine"},
+      {q + "--calib " + kSentences + " --recipe " + dir + "/uncovered.toml", 4, "encode"},
+      {q + "--calib " + kSentences + " --columns x", 2, "--columns"},
+      {q + "--calib " + kSentences + " --max-length 100000", 2, "max-length"},
+      {"eval " + kTiny + " --task sts --data " + dir + "/sts.tsv --quiet", 3, "sts.tsv"},
+      {"eval " + kTiny + " --task cosine --data " + kSentences + " --quiet", 2, "reference"},
+      {"bench " + tiny_dyad() + " --batch 0 --quiet", 2, "--batch"},
+      {"verify " + kSentences + " --quiet", 3, "sentences.txt"},
+      {"quantize " + kTiny + " --quiet --sample 8 --calib " + kSentences + " -o " + dir + "/no/such/folder.dyad", 1,
+       "folder.dyad"},
+  };
+  for (const BadCall& call : calls) {
+    const CliResult r = cli(call.arguments);
+    EXPECT_EQ(r.code, call.code) << call.arguments << "\n" << r.err;
+    EXPECT_THAT(r.err + r.out, HasSubstr(call.message)) << call.arguments;
+    EXPECT_FALSE(fs::exists(dir + "/x.dyad")) << call.arguments;
+  }
+}
+
+TEST(Cli, ReportsAFullDisk) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "SKIPPED: no /dev/full";
+  const std::string dir = temporary_dir();
+  const std::string command =
+      std::string(DYADIC_BINARY_DIR) + "/dyadic inspect " + tiny_dyad() + " >/dev/full 2>" + dir + "/err";
+  const int status = std::system(command.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_THAT(slurp(dir + "/err"), HasSubstr("stdout"));
+}
+
+// Every truncation at a power of two and many flipped bits of a .dyad file: an error with its name, never a crash, and
+// a file that loads gives the same bits or is refused.
+TEST(Cli, DamagedDyadFilesAreRefused) {
+  const std::string dir = temporary_dir(), good = slurp(tiny_dyad());
+  const std::string path = dir + "/damaged.dyad";
+  for (size_t size = 0; size < good.size(); size = size ? size * 2 : 1) {
+    spit(path, good.substr(0, size));
+    const CliResult r = cli("inspect " + path);
+    EXPECT_EQ(r.code, 3) << "truncated to " << size << ": " << r.err;
+    EXPECT_THAT(r.err, HasSubstr("damaged.dyad"));
+  }
+  uint64_t state = seed();
+  for (int i = 0; i < 40; ++i) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    std::string bad = good;
+    // Half of the flips hit the first 4 kB: header and graph.
+    const size_t at = (state >> 20) % (i % 2 ? std::min<size_t>(4096, bad.size()) : bad.size());
+    bad[at] = static_cast<char>(bad[at] ^ (1 << (state >> 60 & 7)));
+    spit(path, bad);
+    const CliResult r = cli("inspect " + path);
+    EXPECT_TRUE(r.code == 0 || r.code == 3 || r.code == 4) << "flip at " << at << ": exit " << r.code << " " << r.err;
+  }
+}
+
+}  // namespace
+}  // namespace dyadic::test
