@@ -1,4 +1,4 @@
-#include "api/bench.h"
+#include "api/benchmark.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "api/bench.h"
+#include "api/benchmark.h"
 
 #include <algorithm>
 #include <chrono>
