@@ -16,7 +16,6 @@ Dyadic encode_ratio(double ratio, const std::string& what) {
   auto m = static_cast<int64_t>(std::floor(std::ldexp(fraction, 31) + 0.5));
   int s = 31 - exponent;
   if (m == int64_t{1} << 31) m >>= 1, --s;
-  if (s > 62) return {0, 62};
   if (s < 1) fail(ErrorKind::kContract, what, ": ratio ", ratio, " is not below 2^30");
   return {static_cast<int32_t>(ratio < 0 ? -m : m), s};
 }
