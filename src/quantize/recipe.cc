@@ -2,6 +2,7 @@
 
 #include <toml++/toml.h>
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <sstream>
 
@@ -73,9 +74,14 @@ class Reader {
     if (!table) refuse(*parameters, "the parameters of '", part.name, "' must be a table");
     for (const auto& [key, value] : *table) {
       const std::string name(key.str());
-      if (!row->second.count(name)) refuse(value, "part '", part.name, "' has no parameter '", name, "'");
+      if (!row->second.parameters.count(name)) refuse(value, "part '", part.name, "' has no parameter '", name, "'");
       part.parameters[name] = parameter(value, name);
     }
+    if (row->second.check) try {
+        row->second.check(part);
+      } catch (const Error& error) {
+        refuse(at, error.what());
+      }
     return part;
   }
 
@@ -173,10 +179,14 @@ bool glob(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
-// N of the "layer.N" component of a node's name, or -1.
+// N of the "layer.N" part of a node's name, or -1.
 int64_t layer_of(const std::string& name) {
-  const auto at = name.find("layer.");
-  return at == std::string::npos ? -1 : std::strtoll(name.c_str() + at + 6, nullptr, 10);
+  constexpr std::string_view kKey = "layer.";
+  uint32_t layer = 0;
+  const auto at = name.find(kKey);
+  if (at == std::string::npos) return -1;
+  const auto parsed = std::from_chars(name.data() + at + kKey.size(), name.data() + name.size(), layer);
+  return parsed.ec == std::errc() ? int64_t{layer} : -1;
 }
 
 bool matches(const Rule& rule, const Graph& graph, const Node& node) {
@@ -184,8 +194,8 @@ bool matches(const Rule& rule, const Graph& graph, const Node& node) {
   if (!rule.patterns.empty() &&
       std::none_of(rule.patterns.begin(), rule.patterns.end(), [&](const auto& p) { return glob(p, node.name); }))
     return false;
-  const auto constant_inputs =
-      std::count_if(node.inputs.begin(), node.inputs.end(), [&](ValueId v) { return graph.value(v).is_constant(); });
+  const auto constant_inputs = std::count_if(node.inputs.begin(), node.inputs.end(),
+                                             [&](ValueId v) { return v >= 0 && graph.value(v).is_constant(); });
   if (rule.constant_weight && constant_inputs == 0) return false;
   if (rule.residual && *rule.residual != (node.op == "Add" && node.inputs.size() == 2 && constant_inputs == 0))
     return false;
@@ -217,8 +227,23 @@ const T* find(const Part& part, const std::string& key) {
   const auto it = part.parameters.find(key);
   if (it == part.parameters.end()) return nullptr;
   const T* value = std::get_if<T>(&it->second);
-  if (!value) fail(ErrorKind::kMalformed, "recipe: parameter '", key, "' of part '", part.name, "' has the wrong type");
+  if (!value) fail(ErrorKind::kMalformed, part.name, ": parameter '", key, "' has the wrong type");
   return value;
+}
+
+// The parser recurses into every part of a dotted key, which nothing but its stack limits. Values nest at most 256 deep
+// by its own rule; with these two limits 2 MiB of stack are enough for any file.
+void refuse_depth(std::string_view text, const std::string& where) {
+  constexpr size_t kBytes = size_t{1} << 18;
+  constexpr int kDots = 128;
+  if (text.size() > kBytes) fail(ErrorKind::kMalformed, where, ": a recipe may have at most 256 KiB");
+  int line = 1, dots = 0;
+  for (const char c : text) {
+    if (c == '.' && ++dots > kDots)
+      fail(ErrorKind::kMalformed, where, ":", line, ": more than ", kDots,
+           " dots in one line; write a long list over several lines");
+    if (c == '\n') ++line, dots = 0;
+  }
 }
 
 }  // namespace
@@ -257,7 +282,7 @@ std::string to_string(const Part& part) {
 }
 
 Recipe parse_recipe(std::string_view text, const std::string& where, const RecipeVocabulary& vocabulary) {
-  if (text.size() > (size_t{1} << 20)) fail(ErrorKind::kMalformed, where, ": a recipe may have at most 1 MiB");
+  refuse_depth(text, where);
   toml::table file;
   try {
     file = toml::parse(text, where);

@@ -58,13 +58,20 @@ struct Recipe {
   std::vector<Rule> rules;
 };
 
-// Names that a recipe may use; filled from the registry of methods.
-struct RecipeVocabulary {
-  // By question ("encode", "fit", "approximate", "restructure"): part name -> its parameters' names.
-  std::map<std::string, std::map<std::string, std::set<std::string>>> parts;
+// What a recipe may say about one part.
+struct PartVocabulary {
+  std::set<std::string> parameters;
+  void (*check)(const Part& part) = nullptr;  // throws for a parameter of the wrong type or outside its range
 };
 
-// kMalformed naming `where`, line and key: invalid TOML, an unknown key, part or parameter, a value of the wrong type.
+// Names that a recipe may use; filled from the registry of methods.
+struct RecipeVocabulary {
+  // By question ("encode", "fit", "approximate", "restructure") and part name.
+  std::map<std::string, std::map<std::string, PartVocabulary>> parts;
+};
+
+// kMalformed naming `where`, line and key: invalid TOML, an unknown key, part or parameter, a value of the wrong type
+// or outside its range. At most 256 KiB and 128 dots a line.
 Recipe parse_recipe(std::string_view toml, const std::string& where, const RecipeVocabulary& vocabulary);
 
 // The cascade: later rules override earlier ones, key by key; a part of another name replaces the earlier part.

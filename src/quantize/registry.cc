@@ -45,8 +45,9 @@ RecipeVocabulary Registry::vocabulary() const {
   RecipeVocabulary vocabulary;
   for (const char* question : {"encode", "fit", "approximate", "restructure"}) vocabulary.parts[question];
   for (const auto& [question, info] : list()) {
-    auto& parameters = vocabulary.parts[question][info.name];
-    for (const auto& [key, meaning] : info.parameters) parameters.insert(key);
+    PartVocabulary& part = vocabulary.parts[question][info.name];
+    for (const auto& [key, meaning] : info.parameters) part.parameters.insert(key);
+    part.check = info.check;
   }
   return vocabulary;
 }

@@ -25,13 +25,13 @@ struct RealRange {
 struct PartInfo {
   std::string name, summary, source;
   std::map<std::string, std::string> parameters;  // name -> meaning, unit, default
+  void (*check)(const Part& part) = nullptr;      // kMalformed naming a parameter of the wrong type or range
 };
 
 // encode: what real number a code means.
 struct EncodePart {
   PartInfo info;
-  // The encoding's codes, storage and granularity for these parameters, without scales; kMalformed for impossible
-  // parameters.
+  // The encoding's codes, storage and granularity for these parameters, without scales.
   Encoding (*prototype)(const Part& part);
   // Whether zero_point stays 0.
   bool (*symmetric)(const Part& part);

@@ -10,7 +10,7 @@ namespace {
 Encoding prototype(const Part& part) {
   Encoding e;
   e.bits = static_cast<int>(part.integer("bits", 8));
-  if (e.bits < 2 || e.bits > 16) fail(ErrorKind::kMalformed, "recipe: affine: bits must be 2..16, not ", e.bits);
+  if (e.bits < 2 || e.bits > 16) fail(ErrorKind::kMalformed, "affine: bits must be 2..16, not ", e.bits);
   e.storage = e.bits <= 8 ? DataType::kI8 : DataType::kI16;
   const int64_t half = int64_t{1} << (e.bits - 1);
   // 16-bit codes use the whole type, so that saturation is one pack instruction; narrower ones are symmetric.
@@ -19,12 +19,17 @@ Encoding prototype(const Part& part) {
   if (granularity == "channel" || granularity == "row")
     e.granularity.axes = {0};
   else if (granularity != "tensor")
-    fail(ErrorKind::kMalformed, "recipe: affine: granularity must be tensor, channel or row, not '", granularity, "'");
+    fail(ErrorKind::kMalformed, "affine: granularity must be tensor, channel or row, not '", granularity, "'");
   e.zero_point.clear();
   return e;
 }
 
 bool symmetric(const Part& part) { return part.boolean("symmetric", true); }
+
+void check(const Part& part) {
+  prototype(part);
+  symmetric(part);
+}
 
 void append(const Part& part, RealRange range, Encoding& e) {
   const double qmax = static_cast<double>(e.codes.hi);
@@ -51,7 +56,8 @@ void register_affine(Registry& registry) {
        "Jacob et al. 2018, arXiv:1712.05877",
        {{"bits", "2..16, default 8"},
         {"granularity", "one scale per \"tensor\" (default), output \"channel\" of a weight, or \"row\" of a table"},
-        {"symmetric", "zero_point = 0 (default true)"}}},
+        {"symmetric", "zero_point = 0 (default true)"}},
+       check},
       prototype,
       symmetric,
       append});

@@ -154,35 +154,43 @@ class MeanSquaredError : public Histogram {
   }
 };
 
+std::unique_ptr<RangeObserver> make_min_max(const Part& part) {
+  const double headroom = part.number("headroom", 1);
+  if (!(headroom >= 1 && headroom <= 1024))
+    fail(ErrorKind::kMalformed, "min-max: headroom must be 1..1024, not ", headroom);
+  return std::make_unique<MinMax>(headroom);
+}
+
+std::unique_ptr<RangeObserver> make_percentile(const Part& part) {
+  const double percent = part.number("percent", 99.99);
+  if (!(percent > 50 && percent <= 100))
+    fail(ErrorKind::kMalformed, "percentile: percent must be above 50 and at most 100, not ", percent);
+  return std::make_unique<Percentile>(percent);
+}
+
+std::unique_ptr<RangeObserver> make_mse(const Part&) { return std::make_unique<MeanSquaredError>(); }
+
+template <std::unique_ptr<RangeObserver> (*make)(const Part&)>
+FitPart fit(PartInfo info) {
+  info.check = [](const Part& part) { make(part); };
+  return {std::move(info), make};
+}
+
 }  // namespace
 
 void register_calibration_ranges(Registry& registry) {
-  registry.add(FitPart{{"min-max",
-                        "the smallest and largest value seen, times a headroom",
-                        "Jacob et al. 2018, arXiv:1712.05877",
-                        {{"headroom", "factor >= 1 for values not seen in calibration, default 1"}}},
-                       [](const Part& part) -> std::unique_ptr<RangeObserver> {
-                         const double headroom = part.number("headroom", 1);
-                         if (!(headroom >= 1 && headroom <= 1024))
-                           fail(ErrorKind::kMalformed, "recipe: min-max: headroom must be 1..1024");
-                         return std::make_unique<MinMax>(headroom);
-                       }});
-  registry.add(FitPart{{"percentile",
-                        "the range that leaves a share of the values outside on either side",
-                        "Wu et al. 2020, arXiv:2004.09602",
-                        {{"percent", "50..100, default 99.99"}}},
-                       [](const Part& part) -> std::unique_ptr<RangeObserver> {
-                         const double percent = part.number("percent", 99.99);
-                         if (!(percent > 50 && percent <= 100))
-                           fail(ErrorKind::kMalformed, "recipe: percentile: percent must be in (50, 100]");
-                         return std::make_unique<Percentile>(percent);
-                       }});
-  registry.add(
-      FitPart{{"mse",
-               "the range whose codes have the least mean squared error, of 76 shrunken ranges",
-               "Wu et al. 2020, arXiv:2004.09602",
-               {}},
-              [](const Part&) -> std::unique_ptr<RangeObserver> { return std::make_unique<MeanSquaredError>(); }});
+  registry.add(fit<make_min_max>({"min-max",
+                                  "the smallest and largest value seen, times a headroom",
+                                  "Jacob et al. 2018, arXiv:1712.05877",
+                                  {{"headroom", "factor 1..1024 for values not seen in calibration, default 1"}}}));
+  registry.add(fit<make_percentile>({"percentile",
+                                     "the range that leaves a share of the values outside on either side",
+                                     "Wu et al. 2020, arXiv:2004.09602",
+                                     {{"percent", "above 50, at most 100, default 99.99"}}}));
+  registry.add(fit<make_mse>({"mse",
+                              "the range whose codes have the least mean squared error, of 76 shrunken ranges",
+                              "Choukroun et al. 2019, arXiv:1902.06822",
+                              {}}));
 }
 
 }  // namespace dyadic

@@ -10,13 +10,18 @@
 namespace dyadic {
 namespace {
 
+int64_t classes_of(const Part& part) {
+  const int64_t classes = part.integer("classes", 3);
+  if (classes < 1 || classes > 8) fail(ErrorKind::kMalformed, "scale-classes: classes must be 1..8, not ", classes);
+  return classes;
+}
+
 // Hidden channel c between two products gets a class a_c in 0..classes-1:
 //   W1 h -> (W1 h) 2^-a -> f(2^a .) 2^-a -> W2 2^a,
 // so that one 8-bit scale serves channels whose ranges differ by 2^(classes-1). Hidden channels are sorted by class, so
 // that each class is one contiguous range of channels with one table.
 bool apply(Graph& graph, int index, const Part& part, const std::map<std::string, ChannelRange>& ranges) {
-  const int64_t classes = part.integer("classes", 3);
-  if (classes < 1 || classes > 8) fail(ErrorKind::kMalformed, "recipe: scale-classes: classes must be 1..8");
+  const int64_t classes = classes_of(part);
   const Node function = graph.nodes[index];
   if (!unary_function(function)) return false;
   const ValueId h = function.inputs[0], g = function.outputs[0];
@@ -85,7 +90,8 @@ void register_scale_classes(Registry& registry) {
       RestructurePart{{"scale-classes",
                        "power-of-two classes of hidden channels around an element-wise function between two products",
                        "power-of-two factors of FQ-ViT, arXiv:2111.13824, applied to hidden channels",
-                       {{"classes", "1..8, default 3"}}},
+                       {{"classes", "1..8, default 3"}},
+                       [](const Part& part) { classes_of(part); }},
                       {"Gelu", "Relu", "Tanh", "Sigmoid"},
                       apply});
 }

@@ -8,11 +8,16 @@
 namespace dyadic {
 namespace {
 
+double alpha_of(const Part& part) {
+  const double alpha = part.number("alpha", 0.7);
+  if (!(alpha >= 0 && alpha <= 1)) fail(ErrorKind::kMalformed, "scale-migration: alpha must be 0..1, not ", alpha);
+  return alpha;
+}
+
 // y -> y / s for the products that read y, W -> W * s (columns), s_c = max|y_c|^alpha / max_n|W_nc|^(1 - alpha), with
 // geometric mean 1. Consumers that are no products keep y itself.
 bool apply(Graph& graph, int index, const Part& part, const std::map<std::string, ChannelRange>& ranges) {
-  const double alpha = part.number("alpha", 0.7);
-  if (!(alpha >= 0 && alpha <= 1)) fail(ErrorKind::kMalformed, "recipe: scale-migration: alpha must be 0..1");
+  const double alpha = alpha_of(part);
   const ValueId y = graph.nodes[index].outputs[0];
   const auto products = linear_consumers(graph, y, false);
   const auto range = ranges.find(graph.value(y).name);
@@ -57,7 +62,8 @@ void register_scale_migration(Registry& registry) {
       RestructurePart{{"scale-migration",
                        "moves the spread of channel scales from a norm's output into the products that read it",
                        "SmoothQuant, arXiv:2211.10438",
-                       {{"alpha", "share of the activation's spread that moves, 0..1, default 0.7"}}},
+                       {{"alpha", "share of the activation's spread that moves, 0..1, default 0.7"}},
+                       [](const Part& part) { alpha_of(part); }},
                       {"LayerNormalization"},
                       apply});
 }
