@@ -24,7 +24,7 @@ double low_saturation(const Node& node) {
   if (node.op == "Relu") return 0;
   if (node.op == "Tanh") return -10;
   if (node.op == "Sigmoid") return -19;
-  if (node.op == "Erf") return -4;
+  if (node.op == "Erf") return -4.5;
   return -std::numeric_limits<double>::infinity();
 }
 

@@ -7,7 +7,7 @@
 
 namespace dyadic {
 
-// The function of a real node with one computed operand: Gelu, Relu, Tanh, Sigmoid, Erf, Sqrt; nothing for any other
+// The function of a real node with one computed operand: Gelu, Relu, Tanh, Sigmoid, Erf; nothing for any other
 // operator.
 std::optional<std::function<double(double)>> unary_function(const Node& node);
 
