@@ -40,11 +40,11 @@ void append(const Part& part, RealRange range, Encoding& e) {
     return;
   }
   // Zero stays representable: the range is widened to contain it.
-  const double lo = std::min(range.lo, 0.0), hi = std::max(range.hi, 0.0), levels = 2 * qmax;
-  const double scale = hi > lo ? (hi - lo) / levels : 1.0;
+  const double lo = std::min(range.lo, 0.0), hi = std::max(range.hi, 0.0);
+  const double scale = hi > lo ? (hi - lo) / (2 * qmax) : 1.0;
+  const int64_t zero = hi > lo ? std::llround(-lo / scale) - e.codes.hi : 0;
   e.scale.push_back(scale);
-  e.zero_point.push_back(
-      std::clamp<int64_t>(std::llround(-qmax - lo / scale), -static_cast<int64_t>(qmax), e.codes.hi));
+  e.zero_point.push_back(std::clamp(zero, -e.codes.hi, e.codes.hi));
 }
 
 }  // namespace
