@@ -2,8 +2,8 @@
 // promised size, so that a sanitizer sees any access beyond.
 #pragma once
 #include <algorithm>
-#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <vector>
@@ -80,21 +80,41 @@ inline std::vector<const KernelRow*> rows_of(const std::string& composite) {
   return rows;
 }
 
-// Median nanoseconds of a call over 201 batches of about 0.2 ms, shorter than a scheduler's time slice.
+// Nanoseconds of processor time of `calls` calls on this thread; other jobs of the machine do not count.
+template <class F>
+double time_ns(int64_t calls, const F& f) {
+  const auto now = [] {
+    timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return 1e9 * static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec);
+  };
+  const double start = now();
+  for (int64_t i = 0; i < calls; ++i) f();
+  return now() - start;
+}
+
+// Median nanoseconds of a call over 5 to 201 batches of at least 0.1 ms.
 template <class F>
 double median_ns(const F& f) {
-  using Clock = std::chrono::steady_clock;
-  auto time = [&](int64_t calls) {
-    const auto start = Clock::now();
-    for (int64_t i = 0; i < calls; ++i) f();
-    return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
-  };
   int64_t calls = 1;
-  while (time(calls) < 1e5) calls *= 2;
-  std::vector<double> ns(201);
-  for (double& x : ns) x = time(calls) / static_cast<double>(calls);
-  std::nth_element(ns.begin(), ns.begin() + 100, ns.end());
-  return ns[100];
+  double trial = time_ns(calls, f);
+  while (trial < 1e5) trial = time_ns(calls *= 2, f);
+  std::vector<double> ns(static_cast<size_t>(std::clamp(5e8 / trial, 5.0, 201.0)));
+  for (double& x : ns) x = time_ns(calls, f) / static_cast<double>(calls);
+  std::nth_element(ns.begin(), ns.begin() + ns.size() / 2, ns.end());
+  return ns[ns.size() / 2];
+}
+
+// Cycles a nanosecond, from a chain of additions that take a cycle each.
+inline double measured_ghz() {
+  constexpr int kSteps = 20000;
+  return kSteps / median_ns([] {
+           int64_t x = 0;
+           for (int i = 0; i < kSteps; ++i) {
+             ++x;
+             asm volatile("" : "+r"(x));
+           }
+         });
 }
 
 }  // namespace dyadic::testing

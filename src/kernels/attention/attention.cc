@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "base/fixed_point.h"
@@ -16,7 +17,7 @@ Parameters parameters_of(const KernelSpec& spec) {
   Parameters p;
   p.heads = spec.integer("heads");
   p.head_dim = spec.integer("head_dim");
-  std::copy_n(spec.parameter("table").data<uint8_t>(), 256, p.table.begin());
+  std::copy_n(spec.parameter("table").data<uint8_t>(), 256, p.table);
   p.distance = {spec.parameter("distance_m").data<int32_t>()[0], spec.parameter("distance_s").data<uint8_t>()[0]};
   p.out = {spec.parameter("out_m").data<int32_t>()[0], spec.parameter("out_s").data<uint8_t>()[0]};
   return p;
@@ -33,31 +34,71 @@ std::string reject(const KernelSpec& spec) {
   return "";
 }
 
+// How a distance up to `largest` becomes D in 32 bits without sign, if it can.
+std::optional<HighShift> shift_of_32_bits(Ratio& ratio, int64_t largest) {
+  if (ratio.s > 0 && largest * ratio.m < int64_t{1} << (ratio.s - 1)) ratio = {0, 1};  // D is 0 everywhere
+  while (ratio.m % 2 == 0 && ratio.s > 1) ratio = {ratio.m / 2, ratio.s - 1};
+  if (ratio.s < 1 || ratio.s > 31) return std::nullopt;
+  const int64_t half = int64_t{1} << (ratio.s - 1);
+  if (largest * ratio.m + half > UINT32_MAX) return std::nullopt;
+  return HighShift{0, 0, ratio.s, static_cast<int32_t>(half)};
+}
+
+// Nothing, and the reason in *why, if vector rows cannot compute this exactly.
+std::optional<VectorParameters> vector_parameters(const KernelSpec& spec, std::string* why) {
+  VectorParameters p{parameters_of(spec)};
+  if (p.head_dim % 4 != 0 || p.head_dim > kMaxVectorHeadDim) {
+    *why = cat("head_dim ", p.head_dim, ": want a multiple of 4 up to ", kMaxVectorHeadDim);
+    return std::nullopt;
+  }
+  const int64_t largest = 2 * 127 * 127 * p.head_dim;
+  auto distance = shift_of_32_bits(p.distance, largest);
+  p.product32 = distance.has_value();
+  if (!distance) distance = high_shift(signed_bits(largest), signed_bits(p.distance.m), p.distance.s);
+  const auto out = high_shift(signed_bits(127 << 16), signed_bits(p.out.m), p.out.s);
+  if (!distance || !out) {
+    *why = "a ratio is too large for the high half of a 32-bit product";
+    return std::nullopt;
+  }
+  p.distance_shift = *distance;
+  p.distance.m <<= distance->m_left;
+  p.out_shift = *out;
+  p.out.m <<= out->m_left;
+  p.half_table = std::all_of(p.table + 127, p.table + 256, [&](uint8_t e) { return e == p.table[127]; });
+  return p;
+}
+
+std::string reject_vector(const KernelSpec& spec) {
+  std::string why = reject(spec);
+  if (why.empty()) vector_parameters(spec, &why);
+  return why;
+}
+
 class AttentionKernel : public Kernel {
  public:
-  AttentionKernel(const KernelSpec& spec, const HeadKernel& head) : parameters_(parameters_of(spec)), head_(head) {}
+  explicit AttentionKernel(const KernelSpec& spec)
+      : heads_(spec.integer("heads")), head_dim_(spec.integer("head_dim")) {}
 
   void run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
            const KernelContext& context) const override {
-    const int64_t rows = inputs[0].dims[0], sequences = inputs[3].dims[0];
-    const int64_t head_dim = parameters_.head_dim, stride = parameters_.heads * head_dim;
+    const int64_t rows = inputs[0].dims[0], sequences = inputs[3].dims[0], stride = heads_ * head_dim_;
     const int8_t *q = inputs[0].as<int8_t>(), *k = inputs[1].as<int8_t>(), *v = inputs[2].as<int8_t>();
     const int32_t *start = inputs[3].as<int32_t>(), *length = inputs[4].as<int32_t>();
     int8_t* out = outputs[0].as<int8_t>();
     if (covered_rows(start, length, sequences, rows) != rows) std::memset(out, 0, rows * stride);
     // Heads outside, sequences inside: workers get whole heads, equal work however the lengths differ.
-    context.parallel_for(parameters_.heads * sequences, 1, [&](int64_t begin, int64_t end, int worker) {
+    context.parallel_for(heads_ * sequences, 1, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t sequence = i % sequences, at = start[sequence] * stride + i / sequences * head_dim;
+        const int64_t sequence = i % sequences, at = start[sequence] * stride + i / sequences * head_dim_;
         if (length[sequence] == 0) continue;
-        head_.run(parameters_, {q + at, k + at, v + at, out + at, stride, length[sequence], context.scratch[worker]});
+        run_head({q + at, k + at, v + at, out + at, stride, length[sequence], context.scratch[worker]});
       }
     });
   }
 
-  size_t scratch_bytes(std::span<const Dims>, int64_t max_length) const override {
-    return head_.scratch_bytes(parameters_.head_dim, max_length);
-  }
+ protected:
+  virtual void run_head(const Head& head) const = 0;
+  int64_t heads_, head_dim_;
 
  private:
   static int64_t covered_rows(const int32_t* start, const int32_t* length, int64_t sequences, int64_t rows) {
@@ -70,51 +111,87 @@ class AttentionKernel : public Kernel {
     }
     return covered;
   }
-
-  Parameters parameters_;
-  HeadKernel head_;
 };
 
-size_t portable_scratch_bytes(int64_t head_dim, int64_t max_length) {
-  return static_cast<size_t>(max_length + head_dim) * sizeof(int32_t);
-}
+class PortableAttention : public AttentionKernel {
+ public:
+  explicit PortableAttention(const KernelSpec& spec) : AttentionKernel(spec), p_(parameters_of(spec)) {}
 
-void portable_head(const Parameters& p, const Head& head) {
-  const int64_t length = head.length, depth = p.head_dim;
-  int32_t* score = reinterpret_cast<int32_t*>(head.scratch);  // then e
-  int32_t* acc = score + length;
-  for (int64_t r = 0; r < length; ++r) {
-    const int8_t* q = head.q + r * head.stride;
-    for (int64_t c = 0; c < length; ++c) {
-      const int8_t* k = head.k + c * head.stride;
-      int32_t sum = 0;
-      for (int64_t i = 0; i < depth; ++i) sum += q[i] * k[i];
-      score[c] = sum;
-    }
-    const int64_t top = *std::max_element(score, score + length);
-    int32_t sigma = 0;
-    std::fill_n(acc, depth, 0);
-    for (int64_t c = 0; c < length; ++c) {
-      const int32_t e = p.table[std::min<int64_t>(255, mul_shift(top - score[c], p.distance.m, p.distance.s))];
-      const int8_t* v = head.v + c * head.stride;
-      sigma += e;
-      for (int64_t i = 0; i < depth; ++i) acc[i] += e * v[i];
-    }
-    const int64_t reciprocal = (int64_t{1} << 32) / sigma;
-    int8_t* y = head.context + r * head.stride;
-    for (int64_t i = 0; i < depth; ++i)
-      y[i] = static_cast<int8_t>(clamp64(mul_shift(mul_shift(acc[i], reciprocal, 16), p.out.m, p.out.s), -127, 127));
+  size_t scratch_bytes(std::span<const Dims>, int64_t max_length) const override {
+    return static_cast<size_t>(max_length + head_dim_) * sizeof(int32_t);
   }
-}
 
-constexpr HeadKernel kPortable = {portable_scratch_bytes, portable_head};
+ protected:
+  void run_head(const Head& head) const override {
+    int32_t* score = reinterpret_cast<int32_t*>(head.scratch);
+    int32_t* acc = score + head.length;
+    for (int64_t r = 0; r < head.length; ++r) {
+      const int8_t* q = head.q + r * head.stride;
+      for (int64_t c = 0; c < head.length; ++c) {
+        const int8_t* k = head.k + c * head.stride;
+        int32_t sum = 0;
+        for (int64_t i = 0; i < head_dim_; ++i) sum += q[i] * k[i];
+        score[c] = sum;
+      }
+      const int64_t top = *std::max_element(score, score + head.length);
+      int32_t sigma = 0;
+      std::fill_n(acc, head_dim_, 0);
+      for (int64_t c = 0; c < head.length; ++c) {
+        const int32_t e = p_.table[std::min<int64_t>(255, mul_shift(top - score[c], p_.distance.m, p_.distance.s))];
+        const int8_t* v = head.v + c * head.stride;
+        sigma += e;
+        for (int64_t i = 0; i < head_dim_; ++i) acc[i] += e * v[i];
+      }
+      const int64_t reciprocal = (int64_t{1} << 32) / sigma;
+      int8_t* y = head.context + r * head.stride;
+      for (int64_t i = 0; i < head_dim_; ++i)
+        y[i] =
+            static_cast<int8_t>(clamp64(mul_shift(mul_shift(acc[i], reciprocal, 16), p_.out.m, p_.out.s), -127, 127));
+    }
+  }
+
+ private:
+  Parameters p_;
+};
+
+class VectorAttention : public AttentionKernel {
+ public:
+  VectorAttention(const KernelSpec& spec, const VectorRows& rows) : AttentionKernel(spec), rows_(rows) {
+    std::string why;
+    const auto parameters = vector_parameters(spec, &why);
+    if (!parameters) fail(ErrorKind::kContract, "attention: ", why);
+    p_ = *parameters;
+  }
+
+  size_t scratch_bytes(std::span<const Dims>, int64_t max_length) const override {
+    return rows_.scratch_bytes(head_dim_, max_length);
+  }
+  std::string describe() const override {
+    return cat(p_.product32 ? "32-bit" : "high-half", " distances, table of ", p_.half_table ? 128 : 256);
+  }
+
+ protected:
+  void run_head(const Head& head) const override { rows_.run(p_, head); }
+
+ private:
+  VectorParameters p_;
+  const VectorRows& rows_;
+};
 
 }  // namespace
 }  // namespace attention
 
 std::string attention_portable_reject(const KernelSpec& spec) { return attention::reject(spec); }
 std::unique_ptr<Kernel> attention_portable_make(const KernelSpec& spec) {
-  return std::make_unique<attention::AttentionKernel>(spec, attention::kPortable);
+  return std::make_unique<attention::PortableAttention>(spec);
+}
+std::string attention_avx512vnni_reject(const KernelSpec& spec) { return attention::reject_vector(spec); }
+std::unique_ptr<Kernel> attention_avx512vnni_make(const KernelSpec& spec) {
+  return std::make_unique<attention::VectorAttention>(spec, attention::kAvx512VnniRows);
+}
+std::string attention_avx2_reject(const KernelSpec& spec) { return attention::reject_vector(spec); }
+std::unique_ptr<Kernel> attention_avx2_make(const KernelSpec& spec) {
+  return std::make_unique<attention::VectorAttention>(spec, attention::kAvx2Rows);
 }
 
 }  // namespace dyadic

@@ -2,17 +2,19 @@
 //
 // Row r of a sequence looks at its own sequence's rows c (docs/numerics.md):
 //   score[c] = q[r] . k[c]              D[c] = min(255, mul_shift(max score - score[c], distance_m, distance_s))
-//   e[c] = table[D[c]]                  t = mul_shift(sum e[c] v[c], floor(2^32 / sum e), 16)
+//   e[c] = table[D[c]]                  t = mul_shift(sum e[c] v[c], floor(2^32 / sum e), 16), |t| <= 127 * 2^16
 //   context[r] = clamp(mul_shift(t, out_m, out_s), -127, 127)
 #pragma once
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
+#include "base/fixed_point.h"
+
 namespace dyadic::attention {
 
-inline constexpr int64_t kMaxLength = 65536;   // sums of e * v stay below 2^31
-inline constexpr int64_t kMaxHeadDim = 65536;  // distances of scores stay below 2^31
+inline constexpr int64_t kMaxLength = 65536;       // sums of e * v stay below 2^31
+inline constexpr int64_t kMaxHeadDim = 65536;      // distances of scores stay below 2^31
+inline constexpr int64_t kMaxVectorHeadDim = 256;  // of vector rows, which take multiples of 4
 
 struct Ratio {  // m / 2^s
   int32_t m = 0;
@@ -21,8 +23,17 @@ struct Ratio {  // m / 2^s
 
 struct Parameters {
   int64_t heads = 0, head_dim = 0;
-  std::array<uint8_t, 256> table{};
+  alignas(64) uint8_t table[256] = {};
   Ratio distance, out;
+};
+
+// How vector rows compute both ratios and the table.
+struct VectorParameters : Parameters {
+  // distance * m + add fits 32 bits without sign, shifted right by distance_shift.right it is D before its limit.
+  // Otherwise D is made by high halves.
+  bool product32 = false;
+  HighShift distance_shift{}, out_shift{};  // distance.m and out.m are shifted left by m_left already
+  bool half_table = false;                  // table[127..255] are equal
 };
 
 // One head of one sequence. Rows of q, k, v and context lie `stride` bytes apart.
@@ -34,9 +45,11 @@ struct Head {
 };
 
 // What an instruction set supplies.
-struct HeadKernel {
+struct VectorRows {
   size_t (*scratch_bytes)(int64_t head_dim, int64_t max_length);
-  void (*run)(const Parameters& parameters, const Head& head);
+  void (*run)(const VectorParameters& parameters, const Head& head);
 };
+extern const VectorRows kAvx2Rows;
+extern const VectorRows kAvx512VnniRows;
 
 }  // namespace dyadic::attention

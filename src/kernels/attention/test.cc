@@ -173,7 +173,7 @@ TEST_F(Attention, LengthsAroundPowersOfTwoAndLong) {
     short_distance(c);
     check(c);
   }
-  check(packed(1, 4, {2500}, 0));
+  check(packed(1, 4, {1500}, 0));
 }
 
 TEST_F(Attention, EveryHeadDimUpTo260) {
@@ -215,8 +215,8 @@ TEST_F(Attention, RatiosOfAllSizes) {
 }
 
 TEST_F(Attention, ExtremeCodes) {
-  for (int64_t head_dim : {4, 32, 64, 256})
-    for (int32_t length : {1, 5, 16, 40, 300})
+  for (auto [head_dim, lengths] : {std::pair{32, std::vector{1, 5, 16, 150}}, {256, {17}}, {4, {40}}, {64, {33}}})
+    for (int32_t length : lengths)
       for (auto [q, k, v] : {std::tuple{127, 127, 127}, {127, -127, 127}, {-127, 127, -127}, {0, 0, 0}, {1, 1, -127}}) {
         Case c = packed(1, head_dim, {length}, 0);
         std::fill(c.q.begin(), c.q.end(), static_cast<int8_t>(q));

@@ -1,18 +1,9 @@
 // The row loops of a norm over Lanes, sixteen i32 of an instruction set (kernels/lanes_*.h).
 #pragma once
+#include "kernels/high_product.h"
 #include "kernels/norm/norm.h"
 
 namespace dyadic::norm {
-
-// mul_shift by a HighShift; what does not change from block to block is broadcast once.
-template <class Lanes>
-struct HighProduct {
-  Lanes x_left, add, right;
-  static HighProduct of(const HighShift& shift) {
-    return {Lanes::broadcast(shift.x_left), Lanes::broadcast(shift.add), Lanes::broadcast(shift.right)};
-  }
-  Lanes operator()(Lanes x, Lanes m) const { return (mul_high(x << x_left, m) + add) >> right; }
-};
 
 template <class Lanes, class Code>
 inline __attribute__((always_inline)) void sum_terms(const Term<Code>* terms, int count, Columns columns, int16_t* q) {

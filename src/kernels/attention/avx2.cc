@@ -1,0 +1,163 @@
+// Attention by vpmaddwd on codes widened to 16 bits: nothing can overflow.
+#include <immintrin.h>
+
+#include "kernels/attention/blocked.h"
+#include "kernels/lanes_avx2.h"
+
+namespace dyadic::attention {
+namespace {
+
+__m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+
+// The first `count` of sixteen codes, zeros behind them.
+__m128i load_codes(const int8_t* p, int64_t count) {
+  if (count >= 16) return load128(p);
+  alignas(16) int8_t codes[16] = {};
+  for (int64_t i = 0; i < count; ++i) codes[i] = p[i];
+  return load128(codes);
+}
+
+// The largest lane, in all lanes.
+__m256i all_max(__m256i x) {
+  x = _mm256_max_epi32(x, _mm256_permute2x128_si256(x, x, 1));
+  x = _mm256_max_epi32(x, _mm256_shuffle_epi32(x, 0x4e));
+  return _mm256_max_epi32(x, _mm256_shuffle_epi32(x, 0xb1));
+}
+
+struct Set {
+  using Vector = __m256i;
+  using Lanes = avx2::Lanes;
+  using Factor = int16_t;
+  using E = uint16_t;
+  static constexpr int kLanes = 8, kGroup = 2, kTile = 2;
+  static constexpr bool kCopiesQueries = true;
+
+  static Vector zero() { return _mm256_setzero_si256(); }
+  static Vector load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static void store(void* p, Vector x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
+  static Vector broadcast_group(const void* p) {
+    int32_t x;
+    __builtin_memcpy(&x, p, 4);
+    return _mm256_set1_epi32(x);
+  }
+  static Vector query(Vector group) { return group; }
+  static Vector dot(Vector acc, Vector x, Vector y) { return _mm256_add_epi32(acc, _mm256_madd_epi16(x, y)); }
+  static void keep(Vector& x) { asm("" : "+x"(x)); }
+
+  static void copy_query(const int8_t* q, int64_t depth, int16_t* copy) {
+    int64_t c = 0;
+    for (; c + 16 <= depth; c += 16) store(copy + c, _mm256_cvtepi8_epi16(load128(q + c)));
+    for (; c < depth; ++c) copy[c] = q[c];
+  }
+
+  // Eight keys from `keys` on, of which `count` are there.
+  static void pack_keys(const int8_t* keys, int64_t stride, int64_t count, int64_t depth, int16_t* panel,
+                        int32_t* first) {
+    const int8_t* row[8];
+    for (int64_t i = 0; i < 8; ++i) {
+      row[i] = i < count ? keys + i * stride : kZeros;
+      first[i] = i < count ? 0 : kPadding;
+    }
+    int64_t c = 0;
+    for (; c + 16 <= depth; c += 16) {  // transposes 8 x 8 pairs
+      __m256i x[8], y[8];
+      for (int i = 0; i < 8; ++i) x[i] = _mm256_cvtepi8_epi16(load128(row[i] + c));
+      for (int i = 0; i < 8; i += 2) {
+        y[i] = _mm256_unpacklo_epi32(x[i], x[i + 1]);
+        y[i + 1] = _mm256_unpackhi_epi32(x[i], x[i + 1]);
+      }
+      for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; ++j) {
+          x[i + 2 * j] = _mm256_unpacklo_epi64(y[i + j], y[i + j + 2]);
+          x[i + 2 * j + 1] = _mm256_unpackhi_epi64(y[i + j], y[i + j + 2]);
+        }
+      for (int j = 0; j < 4; ++j) {
+        store(panel + 8 * c + 16 * j, _mm256_permute2x128_si256(x[j], x[j + 4], 0x20));
+        store(panel + 8 * c + 16 * (j + 4), _mm256_permute2x128_si256(x[j], x[j + 4], 0x31));
+      }
+    }
+    for (; c < depth; c += 2)
+      for (int i = 0; i < 16; ++i) panel[8 * c + i] = row[i / 2][c + i % 2];
+  }
+
+  // Two values from `values` on, of which `count` are there.
+  static void pack_values(const int8_t* values, int64_t stride, int64_t count, int64_t depth, int16_t* panel) {
+    for (int64_t c = 0; c < depth; c += 16) {
+      const __m128i even = load_codes(values + c, depth - c);
+      const __m128i odd = load_codes(count > 1 ? values + stride + c : kZeros, depth - c);
+      store(panel + 2 * c, _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(even, odd)));
+      store(panel + 2 * c + 16, _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(even, odd)));
+    }
+  }
+
+  // Byte by byte one of kN vectors; the upper bits of the bytes of bits[i] are bit i of its index.
+  template <int kN>
+  static __m256i choose(const __m256i* x, const __m256i* bits) {
+    if constexpr (kN == 1) {
+      return x[0];
+    } else {
+      __m256i y[kN / 2];
+#pragma GCC unroll 8
+      for (int i = 0; i < kN / 2; ++i) y[i] = _mm256_blendv_epi8(x[2 * i], x[2 * i + 1], bits[0]);
+      return choose<kN / 2>(y, bits + 1);
+    }
+  }
+
+  // table[d] of 32 bytes: sixteen entries at a time by the low half of d, of which the upper bits choose.
+  template <int kChunks>
+  static __m256i lookup(const uint8_t* table, __m256i d) {
+    const __m256i low = _mm256_and_si256(d, _mm256_set1_epi8(15));
+    const __m256i bits[4] = {_mm256_slli_epi16(d, 3), _mm256_slli_epi16(d, 2), _mm256_slli_epi16(d, 1), d};
+    __m256i x[kChunks];
+#pragma GCC unroll 16
+    for (int i = 0; i < kChunks; ++i)
+      x[i] = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load128(table + 16 * i)), low);
+    return choose<kChunks>(x, bits);
+  }
+
+  // One row of scores -> e, zeros behind the last key; returns their sum.
+  template <bool kProduct32>
+  static int32_t exponentials(const VectorParameters& p, const int32_t* score, int64_t length, uint16_t* e) {
+    __m256i top = _mm256_set1_epi32(kPadding);
+    for (int64_t c = 0; c < length; c += 8) top = _mm256_max_epi32(top, load(score + c));
+    top = all_max(top);
+    const __m256i m = _mm256_set1_epi32(p.distance.m);
+    const HighProduct<Lanes> product = HighProduct<Lanes>::of(p.distance_shift);
+    // Modulo 2^32, (top - score) * m + add.
+    const __m256i start = _mm256_add_epi32(_mm256_mullo_epi32(top, m), product.add.lo);
+    const auto distance = [&](int64_t c) {  // of 16 scores, as i16
+      const __m256i x = load(score + c), y = load(score + c + 8);
+      if constexpr (kProduct32) {
+        const __m256i u = _mm256_sub_epi32(start, _mm256_mullo_epi32(x, m));
+        const __m256i v = _mm256_sub_epi32(start, _mm256_mullo_epi32(y, m));
+        return _mm256_packs_epi32(_mm256_srlv_epi32(u, product.right.lo), _mm256_srlv_epi32(v, product.right.lo));
+      } else {
+        const Lanes d = product({_mm256_sub_epi32(top, x), _mm256_sub_epi32(top, y)}, {m, m});
+        return _mm256_packs_epi32(d.lo, d.hi);
+      }
+    };
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i count = _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                                           22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+    __m256i sum = zero();
+    for (int64_t c = 0; c < length; c += 32) {
+      // Saturation is the limit of 255.
+      const __m256i d = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(distance(c), distance(c + 16)), order);
+      __m256i x = p.half_table ? lookup<8>(p.table, _mm256_min_epu8(d, _mm256_set1_epi8(127))) : lookup<16>(p.table, d);
+      if (length - c < 32)
+        x = _mm256_and_si256(x, _mm256_cmpgt_epi8(_mm256_set1_epi8(static_cast<char>(length - c)), count));
+      store(e + c, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(x)));
+      store(e + c + 16, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(x, 1)));
+      sum = _mm256_add_epi64(sum, _mm256_sad_epu8(x, zero()));
+    }
+    alignas(32) int64_t lanes[4];
+    store(lanes, sum);
+    return static_cast<int32_t>(lanes[0] + lanes[1] + lanes[2] + lanes[3]);
+  }
+};
+
+}  // namespace
+
+const VectorRows kAvx2Rows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run};
+
+}  // namespace dyadic::attention
