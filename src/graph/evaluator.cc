@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 #include <numeric>
 
@@ -11,6 +10,8 @@
 #include "base/status.h"
 #include "graph/builder.h"
 #include "graph/core_ops.h"
+#include "graph/edges.h"
+#include "graph/walk.h"
 
 namespace dyadic {
 namespace {
@@ -37,150 +38,10 @@ Rounding rounding_of(const Node& node) {
   return text == "floor" ? Rounding::kFloor : text == "half_up" ? Rounding::kHalfUp : Rounding::kHalfAway;
 }
 
-int128 floor_div(int128 a, int128 b) { return a / b - (a % b != 0 && a < 0); }
-
-// A finite binary floating-point number taken apart: (-1)^negative * significand * 2^exponent. quantize and dequantize
-// compute with these integers, so that their results are exact and need no float instruction.
-struct Binary {
-  bool negative;
-  uint64_t significand;
-  int exponent;
-};
-
-// A double with an integer exponent; 0 and subnormal, infinite or negative numbers are no scale.
-Binary scale_of(const Node& node) {
-  const auto bits = std::bit_cast<uint64_t>(node.number("scale"));
-  const int field = static_cast<int>(bits >> 52);  // sign included
-  if (field == 0 || field >= 0x7ff) fail(ErrorKind::kContract, node.op, ": the scale is not a positive normal number");
-  return {false, (bits & ((uint64_t{1} << 52) - 1)) | uint64_t{1} << 52, field - 1075};
-}
-
-// floor(x / scale + 1/2), saturated to +-2^64; x is finite.
-int128 quantized(uint32_t float_bits, const Binary& scale) {
-  constexpr int128 kFar = int128{1} << 64;
-  const bool negative = float_bits >> 31;
-  const int field = float_bits >> 23 & 0xff;
-  uint32_t significand = float_bits & 0x7fffff;
-  int exponent = -149;
-  if (field != 0) significand |= 1u << 23, exponent = field - 150;
-  if (significand == 0) return 0;
-  const int normal = std::countl_zero(significand) - 8;  // 24 significant bits
-  const int d = exponent - normal - scale.exponent;
-  int128 numerator = int128{significand} << (normal + 1), denominator = int128{scale.significand} << 1;
-  if (d >= 94) return negative ? -kFar : kFar;  // |x / scale| >= 2^(23 + d - 53)
-  if (d < -70) return 0;                        // |x / scale| < 2^(24 + d - 52) < 1/2
-  if (d >= 0)
-    numerator <<= d;
-  else
-    denominator <<= -d;
-  return floor_div((negative ? -numerator : numerator) + denominator / 2, denominator);
-}
-
-// The float nearest to significand * 2^exponent, ties to even, as its bits.
-uint32_t nearest_float(bool negative, unsigned __int128 significand, int exponent) {
-  const uint32_t sign = uint32_t{negative} << 31;
-  if (significand == 0) return 0;
-  const auto high = static_cast<uint64_t>(significand >> 64), low = static_cast<uint64_t>(significand);
-  const int length = high ? 128 - std::countl_zero(high) : 64 - std::countl_zero(low);
-  const int last = std::max(exponent + length - 24, -149);  // exponent of the last bit kept
-  const int shift = last - exponent;
-  if (shift > 127) return sign;
-  unsigned __int128 q = shift >= 0 ? significand >> shift : significand << -shift;
-  if (shift > 0) {
-    const unsigned __int128 rest = significand - (q << shift), half = static_cast<unsigned __int128>(1) << (shift - 1);
-    if (rest > half || (rest == half && (q & 1))) ++q;
-  }
-  // An overflow of q into bit 24 carries into the exponent field, as it should; subnormals have the field 0.
-  const int64_t field = q >> 23 ? last + 150 : 0;
-  const uint64_t bits =
-      (static_cast<uint64_t>(field) << 23) + static_cast<uint64_t>(q) - (q >> 23 ? uint64_t{1} << 23 : 0);
-  return sign | static_cast<uint32_t>(std::min<uint64_t>(bits, 0x7f800000));
-}
-
-// ---------------------------------------------------------------- index arithmetic
+// ---------------------------------------------------------------- axes
 
 int64_t product(const Dims& dims, size_t begin, size_t end) {
   return std::accumulate(dims.begin() + begin, dims.begin() + end, int64_t{1}, std::multiplies<>());
-}
-
-Dims strides_of(const Dims& dims) {
-  Dims strides(dims.size(), 1);
-  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
-  return strides;
-}
-
-// Visits the rows (last axis) of a walk over `dims` by several operands with their own strides, 0 where they broadcast;
-// neighbouring axes that every operand walks without a gap are merged first.
-template <size_t N>
-struct Walk {
-  Dims dims{1};
-  std::array<Dims, N> strides;
-
-  Walk(const Dims& shape, const std::array<Dims, N>& shape_strides) {
-    for (auto& s : strides) s = {0};
-    for (size_t axis = 0; axis < shape.size(); ++axis) {
-      if (shape[axis] == 1) continue;
-      bool merge = true;
-      for (size_t k = 0; k < N; ++k)
-        merge &= strides[k].back() == shape_strides[k][axis] * shape[axis] || dims.back() == 1;
-      if (merge) {
-        dims.back() *= shape[axis];
-      } else {
-        dims.push_back(shape[axis]);
-      }
-      for (size_t k = 0; k < N; ++k) {
-        if (!merge) strides[k].push_back(0);
-        strides[k].back() = shape_strides[k][axis];
-      }
-    }
-  }
-
-  template <class Row>
-  void rows(const Row& row) const {
-    if (std::count(dims.begin(), dims.end(), 0)) return;
-    Dims index(dims.size());
-    std::array<int64_t, N> offset{};
-    for (;;) {
-      row(offset);
-      size_t axis = dims.size() - 1;
-      for (;; --axis) {
-        if (axis == 0) return;
-        ++index[axis - 1];
-        for (size_t k = 0; k < N; ++k) offset[k] += strides[k][axis - 1];
-        if (index[axis - 1] < dims[axis - 1]) break;
-        for (size_t k = 0; k < N; ++k) offset[k] -= strides[k][axis - 1] * dims[axis - 1];
-        index[axis - 1] = 0;
-      }
-    }
-  }
-};
-
-// Strides of an operand of shape `dims` in a walk over `shape`: NumPy broadcasting.
-Dims broadcast_strides(const Dims& dims, const Dims& shape) {
-  const Dims own = strides_of(dims);
-  Dims strides(shape.size(), 0);
-  for (size_t i = 0; i < dims.size(); ++i)
-    if (dims[i] != 1) strides[shape.size() - dims.size() + i] = own[i];
-  return strides;
-}
-
-// The elements of x with its axes in the order `perm`.
-template <class T>
-std::vector<T> permuted(const T* x, const Dims& dims, const std::vector<int>& perm) {
-  const Dims own = strides_of(dims);
-  Dims shape, strides;
-  for (int p : perm) {
-    shape.push_back(dims[p]);
-    strides.push_back(own[p]);
-  }
-  std::vector<T> result(element_count(shape));
-  const Walk<1> walk(shape, {strides});
-  const int64_t n = walk.dims.back(), step = walk.strides[0].back();
-  T* out = result.data();
-  walk.rows([&](const std::array<int64_t, 1>& at) {
-    for (int64_t j = 0; j < n; ++j) *out++ = x[at[0] + j * step];
-  });
-  return result;
 }
 
 int normalized(int64_t axis, int rank) { return static_cast<int>(axis < 0 ? axis + rank : axis); }
@@ -815,27 +676,24 @@ void NodeEvaluator::evaluate_scan() {
 }
 
 void NodeEvaluator::evaluate_quantize() {
-  const Binary scale = scale_of(node_);
-  const int64_t zero_point = node_.integer("zero_point", 0), lo = node_.integer("lo"), hi = node_.integer("hi");
-  for (int64_t i = 0; i < in_[0].count(); ++i) {
-    uint32_t word;
-    std::memcpy(&word, in_[0].raw() + 4 * i, sizeof word);
-    const uint32_t magnitude = word & 0x7fffffff;
-    if (magnitude > 0x7f800000) refuse(0, i, "not a number");
-    const int128 infinity = int128{1} << 66;
-    const int128 q = magnitude == 0x7f800000 ? (word >> 31 ? -infinity : infinity) : quantized(word, scale);
-    store(0, i, std::min<int128>(std::max<int128>(q + zero_point, lo), hi));
-  }
+  const double scale = node_.number("scale");
+  const int64_t zero_point = node_.integer("zero_point", 0);
+  const Interval codes{node_.integer("lo"), node_.integer("hi")};
+  fill([&](int64_t i) {
+    uint32_t x;
+    std::memcpy(&x, in_[0].raw() + i * 4, sizeof x);
+    const auto code = quantize_float(x, scale, zero_point, codes);
+    if (!code) refuse(0, i, "not a number");
+    return *code;
+  });
 }
 
 void NodeEvaluator::evaluate_dequantize() {
-  const Binary scale = scale_of(node_);
+  const double scale = node_.number("scale");
   const int64_t zero_point = node_.integer("zero_point", 0);
   for (int64_t i = 0; i < in_[0].count(); ++i) {
-    const int128 code = int128{in_[0].at(i)} - zero_point;
-    const auto magnitude = static_cast<unsigned __int128>(code < 0 ? -code : code);
-    const uint32_t word = nearest_float(code < 0, magnitude * scale.significand, scale.exponent);
-    std::memcpy(out_[0].mutable_raw() + 4 * i, &word, sizeof word);
+    const uint32_t x = dequantize_float(in_[0].at(i), scale, zero_point);
+    std::memcpy(out_[0].mutable_raw() + i * 4, &x, sizeof x);
   }
 }
 

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "graph/builder.h"
 #include "graph/core_ops.h"
+#include "graph/edges.h"
 #include "graph/text.h"
 #include "graph/verifier.h"
 
@@ -535,6 +536,7 @@ std::vector<ResultType> Inference::run() {
       return scan();
     case CoreOp::k_quantize: {
       require_type(0, DataType::kF32);
+      require(is_scale(node_.number("scale")), "the scale is not a positive normal number");
       const DataType t = type_attribute();
       const Interval codes{node_.integer("lo"), node_.integer("hi")};
       require(is_integer(t) && codes.lo <= codes.hi && range_of(t).contains(codes), "[", codes.lo, ", ", codes.hi,
@@ -543,6 +545,7 @@ std::vector<ResultType> Inference::run() {
     }
     case CoreOp::k_dequantize:
       require_integer(0);
+      require(is_scale(node_.number("scale")), "the scale is not a positive normal number");
       return {{DataType::kF32, shape(0)}};
   }
   refuse("not a core operation");

@@ -76,6 +76,40 @@ TEST(CoreOps, AbsMinMaxClamp) {
   EXPECT_THAT(values("clamp", {scalar(kI8, 0), scalar(kI8, 5), scalar(kI8, 3)}), ElementsAre(3));  // max, then min
 }
 
+TEST(CoreOps, BroadcastingEqualsPlainIndexing) {
+  std::mt19937 random(static_cast<unsigned>(test::seed()));
+  for (int round = 0; round < 100; ++round) {
+    const size_t rank = random() % 5;
+    Dims out(rank), dims[2] = {out, out};
+    for (size_t a = 0; a < rank; ++a) {
+      out[a] = 1 + random() % 4;
+      dims[0][a] = random() % 3 ? out[a] : 1;
+      dims[1][a] = dims[0][a] != out[a] || random() % 3 ? out[a] : 1;
+    }
+    dims[1].erase(dims[1].begin(), dims[1].begin() + (rank ? random() % (rank + 1) : 0));  // fewer axes
+    for (size_t a = 0; a < rank - dims[1].size(); ++a) out[a] = dims[0][a];
+    Tensor x[2];
+    for (int o : {0, 1}) {
+      x[o] = Tensor(kI32, dims[o]);
+      for (int64_t i = 0; i < x[o].count(); ++i) x[o].set(i, static_cast<int64_t>(random() % 1000));
+    }
+    const Tensor y = run("sub", {x[0], x[1]})[0];
+    ASSERT_EQ(y.dims(), out);
+    for (int64_t i = 0; i < y.count(); ++i) {
+      int64_t rest = i, at[2] = {0, 0}, stride[2] = {1, 1};
+      for (size_t back = 1; back <= rank; rest /= out[rank - back++])
+        for (int o : {0, 1})
+          if (back <= dims[o].size()) {
+            const int64_t n = dims[o][dims[o].size() - back];
+            if (n != 1) at[o] += rest % out[rank - back] * stride[o];
+            stride[o] *= n;
+          }
+      ASSERT_EQ(y.at(i), x[0].at(at[0]) - x[1].at(at[1]))
+          << to_string(dims[0]) << to_string(dims[1]) << " element " << i;
+    }
+  }
+}
+
 TEST(CoreOps, Shl) {
   EXPECT_THAT(values("shl", {row(kI8, {-1, 1, 3}), row(kU8, {7, 6, 0})}), ElementsAre(-128, 64, 3));
   EXPECT_THAT(values("shl", {scalar(kI64, -1), scalar(kU8, 63)}), ElementsAre(kMin64));
