@@ -11,10 +11,12 @@
 
 namespace dyadic {
 
-// What is known of one input of a body: a constant (its actual values) or an interval.
+// What is known of one input of a body: a constant (its actual values) or an interval, and one an index of its last
+// axis if they differ.
 struct KnownInput {
   Tensor constant;
   Interval range{0, 0};
+  std::vector<Interval> channels;
 };
 
 struct Ranges {

@@ -1,0 +1,786 @@
+#include "graph/ranges.h"
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "graph/core_ops.h"
+#include "graph/evaluator.h"
+#include "graph/interval.h"
+
+namespace dyadic {
+namespace {
+
+using interval::hull;
+using interval::magnitude;
+
+// Channels are followed up to this many; beyond it only the hull is.
+constexpr int64_t kMaxChannels = int64_t{1} << 17;
+// A node whose operands are all known is evaluated if none of its Values is larger.
+constexpr int64_t kMaxEvaluated = int64_t{1} << 16;
+
+template <class... Args>
+[[noreturn]] void refuse(Args&&... args) {
+  throw RangeRefusal{cat(std::forward<Args>(args)...)};
+}
+
+// ---- what is known of a Value ------------------------------------------------------------------------------------
+
+struct Known {
+  Interval range{0, 0};            // the hull of every element
+  std::vector<Interval> channels;  // one an index of the last axis, or empty
+  Tensor constant;                 // the elements, if they are known
+  std::optional<Dim> below;        // every element is less than this dimension, whatever the symbols are (>= 1)
+
+  const Interval& channel(size_t c) const { return channels.empty() ? range : channels[c]; }
+};
+
+// What a rule gives: as Known, but not yet held to the Value's type.
+struct Bound {
+  Wide range;
+  std::vector<Wide> channels;
+  std::optional<Dim> below;
+  Tensor constant;
+
+  Bound(const Wide& hull) : range(hull) {}  // NOLINT: implicit on purpose
+  explicit Bound(std::vector<Wide> each) : range(each.at(0)), channels(std::move(each)) {
+    for (const Wide& channel : channels) range = hull(range, channel);
+  }
+};
+
+Interval hull_of(std::span<const Interval> intervals) {
+  Interval result = intervals.front();
+  for (const Interval& x : intervals) result = {std::min(result.lo, x.lo), std::max(result.hi, x.hi)};
+  return result;
+}
+
+bool all_equal(const std::vector<Interval>& channels) {
+  return std::all_of(channels.begin(), channels.end(), [&](const Interval& x) { return x == channels[0]; });
+}
+
+// Conditional expressions instead of std::min, and a function of its own for the sake of __restrict: so gcc vectorizes
+// it.
+template <class T>
+[[gnu::noinline]] void narrow_columns(const T* __restrict data, int64_t rows, int64_t columns, T* __restrict lo,
+                                      T* __restrict hi) {
+  for (int64_t r = 0; r < rows; ++r, data += columns)
+    for (int64_t c = 0; c < columns; ++c) {
+      lo[c] = data[c] < lo[c] ? data[c] : lo[c];
+      hi[c] = data[c] > hi[c] ? data[c] : hi[c];
+    }
+}
+
+// The ends of each column of a [rows, columns] array, rows >= 1.
+template <class T>
+std::vector<Interval> column_ranges(const T* data, int64_t rows, int64_t columns) {
+  std::vector<T> lo(data, data + columns), hi = lo;
+  narrow_columns(data, rows, columns, lo.data(), hi.data());
+  std::vector<Interval> result;
+  for (size_t c = 0; c < lo.size(); ++c) result.push_back({static_cast<int64_t>(lo[c]), static_cast<int64_t>(hi[c])});
+  return result;
+}
+
+Known known_constant(const Tensor& tensor) {
+  Known known;
+  known.constant = tensor;
+  if (tensor.count() == 0 || is_real(tensor.type())) return known;
+  if (is_packed(tensor.type())) {
+    const auto values = tensor.to_int64();
+    known.range = column_ranges(values.data(), tensor.count(), 1)[0];
+    return known;
+  }
+  const int64_t last = tensor.rank() == 0 ? 1 : tensor.dims().back(), columns = last <= kMaxChannels ? last : 1;
+  known.channels = dispatch(tensor.type(), [&](auto zero) {
+    return column_ranges(tensor.data<decltype(zero)>(), tensor.count() / columns, columns);
+  });
+  known.range = hull_of(known.channels);
+  if (all_equal(known.channels)) known.channels.clear();
+  return known;
+}
+
+// rule(operands), once for each channel where an operand's channels differ.
+template <class Rule>
+Bound elementwise(std::span<const Known* const> operands, Rule rule) {
+  size_t channels = 0;
+  std::vector<Wide> x;
+  for (const Known* operand : operands) {
+    channels = std::max(channels, operand->channels.size());
+    x.push_back(operand->range);
+  }
+  if (channels == 0) return rule(x);
+  std::vector<Wide> each;
+  each.reserve(channels);
+  for (size_t c = 0; c < channels; ++c) {
+    for (size_t i = 0; i < operands.size(); ++i) x[i] = operands[i]->channel(c);
+    each.push_back(rule(x));
+  }
+  return Bound(std::move(each));
+}
+
+Bound range_only(const Known& x) {
+  Bound bound = Wide(x.range);
+  bound.below = x.below;
+  return bound;
+}
+
+Bound same(const Known& x) {
+  Bound bound = range_only(x);
+  bound.channels.assign(x.channels.begin(), x.channels.end());
+  return bound;
+}
+
+Bound constant_bound(const Tensor& tensor) {
+  Bound bound = same(known_constant(tensor));
+  bound.constant = tensor;
+  return bound;
+}
+
+bool is_below(const Known& x, const Dim& dim) { return x.below == dim || x.range.hi < dim.factor; }
+
+// A dimension that both are below.
+std::optional<Dim> common_bound(const Known& a, const Known& b) {
+  if (a.below && is_below(b, *a.below)) return a.below;
+  if (b.below && is_below(a, *b.below)) return b.below;
+  return std::nullopt;
+}
+
+// ---- sums --------------------------------------------------------------------------------------------------------
+
+// How many terms a sum has: exactly, or at most where a symbol is involved.
+struct Count {
+  int64_t most = 1;
+  bool is_exact = true;
+};
+
+Wide repeated(const Wide& term, const Count& count) {
+  const int128 n = count.most;
+  if (count.is_exact) return {term.lo * n, term.hi * n};
+  return {std::min<int128>(term.lo, 0) * n, std::max<int128>(term.hi, 0) * n};
+}
+
+template <class Intervals>
+Wide sum_of(const Intervals& terms) {
+  Wide sum{0, 0};
+  for (const auto& term : terms) sum = interval::add(sum, term);
+  return sum;
+}
+
+// Sums of products of a constant array: element (i, j, ..) belongs to sum number sum_stride . (i, j, ..) and meets an x
+// within ranges[x_stride . (i, j, ..)].
+struct WeightedSums {
+  Dims dims;
+  std::vector<int64_t> sum_stride, x_stride;
+  std::vector<Interval> ranges;
+};
+
+// Adds up the least and the greatest value of every sum: the sign of each weight decides which end of x it meets.
+template <class Sum, class T>
+void add_products(const WeightedSums& plan, const T* weight, std::vector<Sum>& lo, std::vector<Sum>& hi) {
+  const size_t last = plan.dims.size() - 1;
+  const int64_t columns = plan.dims[last], sum_step = plan.sum_stride[last], x_step = plan.x_stride[last];
+  const int64_t rows = element_count(Dims(plan.dims.begin(), plan.dims.end() - 1));
+  Dims index(last, 0);
+  for (int64_t row = 0; row < rows; ++row, weight += columns) {
+    const int64_t first = std::inner_product(index.begin(), index.end(), plan.sum_stride.begin(), int64_t{0});
+    const Interval* x = &plan.ranges[static_cast<size_t>(
+        std::inner_product(index.begin(), index.end(), plan.x_stride.begin(), int64_t{0}))];
+    for (int64_t j = 0; j < columns; ++j) {
+      const Sum a = static_cast<Sum>(weight[j]) * x[j * x_step].lo, b = static_cast<Sum>(weight[j]) * x[j * x_step].hi;
+      lo[static_cast<size_t>(first + j * sum_step)] += std::min(a, b);
+      hi[static_cast<size_t>(first + j * sum_step)] += std::max(a, b);
+    }
+    for (size_t a = last; a-- > 0 && ++index[a] == plan.dims[a];) index[a] = 0;
+  }
+}
+
+std::vector<Wide> weighted_sums(const WeightedSums& plan, const Tensor& weight, int64_t sums, const Known& known) {
+  std::vector<Wide> result;
+  const auto run = [&]<class Sum>(Sum, auto zero) {
+    std::vector<Sum> lo(static_cast<size_t>(sums)), hi = lo;
+    add_products(plan, weight.data<decltype(zero)>(), lo, hi);
+    for (size_t i = 0; i < lo.size(); ++i) result.emplace_back(lo[i], hi[i]);
+  };
+  const int128 bound = magnitude(known.range) * magnitude(hull_of(plan.ranges)) * weight.count();
+  dispatch(weight.type(), [&](auto zero) {
+    if (bound < int128{1} << 62)
+      run(int64_t{0}, zero);
+    else
+      run(int128{0}, zero);
+  });
+  return result;
+}
+
+// ---- the pass ----------------------------------------------------------------------------------------------------
+
+class Prover {
+ public:
+  Prover(const Graph& body, const Bindings& maxima)
+      : body_(body), maxima_(maxima), known_(body.values.size()), producer_(body.values.size(), nullptr) {
+    for (const Node& node : body.nodes)
+      for (const ValueId id : node.outputs) producer_[id] = &node;
+  }
+
+  Ranges prove(std::span<const KnownInput> inputs) {
+    if (inputs.size() != body_.inputs.size())
+      fail(ErrorKind::kContract, "body ", body_.name, " has ", body_.inputs.size(), " inputs, the ranges of ",
+           inputs.size(), " are given");
+    for (size_t i = 0; i < inputs.size(); ++i) take(body_.inputs[i], inputs[i]);
+    for (size_t i = 0; i < body_.values.size(); ++i)
+      if (body_.values[i].is_constant()) known_[i] = known_constant(body_.values[i].constant);
+    for (const Node& node : body_.nodes) prove(node);
+    Ranges ranges;
+    for (size_t i = 0; i < known_.size(); ++i) {
+      ranges.values.push_back(known_[i].range);
+      if (!known_[i].channels.empty()) ranges.channels.emplace(static_cast<ValueId>(i), std::move(known_[i].channels));
+    }
+    ranges.lemmas.assign(lemmas_.begin(), lemmas_.end());
+    return ranges;
+  }
+
+ private:
+  void take(ValueId id, const KnownInput& input) {
+    const Value& value = body_.value(id);
+    if (is_real(value.type)) return;
+    const auto place = [&] { return cat("body ", body_.name, ", input ", value.name, ": "); };
+    Known& known = known_[id];
+    if (input.constant.defined()) {
+      if (input.constant.type() != value.type)
+        fail(ErrorKind::kContract, place(), "a constant of ", name(input.constant.type()), ", not ", name(value.type));
+      known = known_constant(input.constant);
+    } else {
+      known.range = input.range;
+      known.channels = input.channels;
+      if (!known.channels.empty() &&
+          (value.shape.empty() || value.shape.back() != Dim(static_cast<int64_t>(known.channels.size()))))
+        fail(ErrorKind::kContract, place(), known.channels.size(), " channels for the shape ",
+             dyadic::to_string(value.shape));
+    }
+    const Interval promised = value.fact ? value.fact->range : range_of(value.type);
+    if (!promised.contains(known.range))
+      fail(ErrorKind::kContract, place(), "it lies in ", to_string(Wide(known.range)), ", but the body is promised ",
+           to_string(Wide(promised)));
+  }
+
+  void prove(const Node& node) {
+    const auto op = find_core_op(node.op);
+    if (!op) fail(ErrorKind::kContract, "body ", body_.name, ": ", node.op, " is not a core operation");
+    try {
+      const auto bounds = is_known(node) ? evaluated(node) : apply(*op, node);
+      for (size_t i = 0; i < bounds.size(); ++i) define(node.outputs[i], bounds[i]);
+    } catch (const RangeRefusal& refusal) {
+      std::string operands;
+      for (const ValueId id : node.inputs)
+        operands += cat(operands.empty() ? "" : ", ", "%", body_.value(id).name, " in ", to_string(Wide(range(id))));
+      fail(ErrorKind::kContract, "body ", body_.name, ", %", body_.value(node.outputs[0]).name, " = ", node.op, "(",
+           operands, "): ", refusal.why);
+    }
+  }
+
+  // Narrows by the Value's fact, then holds the result to the Value's type.
+  void define(ValueId id, const Bound& bound) {
+    const Value& value = body_.value(id);
+    Known& known = known_[id];
+    known.constant = bound.constant;
+    known.below = bound.below;
+    if (is_real(value.type)) return;
+    const auto settle = [&](Wide x) {
+      if (value.fact) {
+        const Wide fact = value.fact->range;
+        if (x.hi < fact.lo || fact.hi < x.lo)
+          refuse("%", value.name, " lies in ", to_string(x), ", which contradicts the fact ", to_string(fact));
+        if (x.lo < fact.lo || fact.hi < x.hi) lemmas_.insert(value.fact->lemma);
+        x = {std::max(x.lo, fact.lo), std::min(x.hi, fact.hi)};
+      }
+      if (x.lo < lowest(value.type) || highest(value.type) < x.hi)
+        refuse("%", value.name, " may lie in ", to_string(x), ", which does not fit ", name(value.type));
+      return Interval{static_cast<int64_t>(x.lo), static_cast<int64_t>(x.hi)};
+    };
+    for (const Wide& channel : bound.channels) known.channels.push_back(settle(channel));
+    known.range = bound.channels.empty() ? settle(bound.range) : hull_of(known.channels);
+    if (all_equal(known.channels)) known.channels.clear();
+  }
+
+  // ---- nodes whose operands are all known
+  static bool is_small(const Shape& shape) {
+    const Dim count = element_count(shape);
+    return count.is_constant() && count.factor <= kMaxEvaluated;
+  }
+
+  bool is_known(const Node& node) const {
+    return node.op != "quantize" && node.op != "dequantize" && node.op != "reshape" &&
+           std::all_of(node.inputs.begin(), node.inputs.end(),
+                       [&](ValueId id) { return known_[id].constant.defined() && is_small(shape(id)); }) &&
+           std::all_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) { return is_small(shape(id)); });
+  }
+
+  std::vector<Bound> evaluated(Node node) const {
+    Graph single;
+    single.name = body_.name;
+    std::vector<Tensor> operands;
+    std::map<ValueId, ValueId> renamed;
+    const auto rename = [&](ValueId& id) {
+      const auto [it, added] = renamed.emplace(id, static_cast<ValueId>(single.values.size()));
+      if (added) {
+        single.add_value(body_.value(id));
+        single.value(it->second).constant = {};
+      }
+      id = it->second;
+      return added;
+    };
+    for (ValueId& id : node.inputs) {
+      const Tensor& constant = known_[id].constant;
+      if (!rename(id)) continue;
+      single.inputs.push_back(id);
+      operands.push_back(constant);
+    }
+    for (ValueId& id : node.outputs) rename(id);
+    single.outputs = node.outputs;
+    single.add_node(std::move(node));
+    std::vector<Bound> bounds;
+    for (const Tensor& result : evaluate(single, operands)) bounds.push_back(constant_bound(result));
+    return bounds;
+  }
+
+  // ---- access
+  const Interval& range(ValueId id) const { return known_[id].range; }
+  const Shape& shape(ValueId id) const { return body_.value(id).shape; }
+  int rank(ValueId id) const { return static_cast<int>(shape(id).size()); }
+  const Known& operand(const Node& node, size_t i) const { return known_[node.inputs[i]]; }
+  static int axis(int64_t axis, int rank) { return static_cast<int>(axis < 0 ? axis + rank : axis); }
+  static std::vector<int> axes(const std::vector<int64_t>& list, int rank) {
+    std::vector<int> result;
+    for (const int64_t a : list) result.push_back(axis(a, rank));
+    return result;
+  }
+  // An attribute that counts the axes of the first operand.
+  int axis(const Node& node, int64_t fallback = 0) const {
+    return axis(node.integer("axis", fallback), rank(node.inputs[0]));
+  }
+  bool is_last(const Node& node, int axis) const { return axis + 1 == rank(node.inputs[0]); }
+  Count count(const Dim& dim) const { return {dim.value(maxima_), dim.is_constant()}; }
+  Count count(const Shape& shape, const std::vector<int>& axes) const {
+    Dim product(1);
+    for (const int a : axes) product = product * shape[a];
+    return count(product);
+  }
+
+  // The Value behind exact casts.
+  ValueId uncast(ValueId id) const {
+    for (const Node* node = producer_[id]; node && node->op == "cast" && node->text("mode", "exact") == "exact";
+         node = producer_[id])
+      id = node->inputs[0];
+    return id;
+  }
+
+  bool is_same(ValueId a, ValueId b) const { return uncast(a) == uncast(b) && shape(a) == shape(b); }
+
+  // True if r is reduce {kind} of x over some axes, still or again of x's rank, so that it bounds x element by element.
+  bool is_extreme(ValueId r, const char* kind, ValueId x) const {
+    const Shape& spread = shape(r);
+    for (r = uncast(r); producer_[r] && producer_[r]->op == "reshape";) r = uncast(producer_[r]->inputs[0]);
+    const Node* node = producer_[r];
+    if (!node || node->op != "reduce" || node->text("kind") != kind || !is_same(node->inputs[0], x)) return false;
+    Shape kept = shape(x);
+    for (const int a : axes(node->integers("axes"), rank(x))) kept[a] = 1;
+    return spread == kept;
+  }
+
+  // ---- rules by operation
+  std::vector<Bound> apply(CoreOp op, const Node& node) const {
+    std::vector<const Known*> in;
+    for (const ValueId id : node.inputs) in.push_back(&known_[id]);
+    using X = const std::vector<Wide>&;
+    const auto each = [&](auto rule) { return std::vector<Bound>{elementwise(in, rule)}; };
+    const auto each_below = [&](std::optional<Dim> below, auto rule) {
+      Bound bound = elementwise(in, rule);
+      bound.below = std::move(below);
+      return std::vector<Bound>{std::move(bound)};
+    };
+    switch (op) {
+      case CoreOp::k_add:
+        return each([](X x) { return interval::add(x[0], x[1]); });
+      case CoreOp::k_sub:
+        return {difference(node, in)};
+      case CoreOp::k_mul:
+        if (is_same(node.inputs[0], node.inputs[1])) return each([](X x) { return interval::square(x[0]); });
+        return each([](X x) { return interval::multiply(x[0], x[1]); });
+      case CoreOp::k_abs:
+        return each([](X x) { return interval::absolute(x[0]); });
+      case CoreOp::k_min:
+        return each_below(in[0]->below ? in[0]->below : in[1]->below,
+                          [](X x) { return interval::minimum(x[0], x[1]); });
+      case CoreOp::k_max:
+        return each_below(common_bound(*in[0], *in[1]), [](X x) { return interval::maximum(x[0], x[1]); });
+      case CoreOp::k_clamp:
+        return each_below(in[2]->below ? in[2]->below : common_bound(*in[0], *in[1]),
+                          [](X x) { return interval::clamp(x[0], x[1], x[2]); });
+      case CoreOp::k_shl:
+        return each([width = width(node)](X x) { return interval::shift_left(x[0], x[1], width); });
+      case CoreOp::k_shr:
+        return each([width = width(node), rounding = rounding(node)](X x) {
+          return interval::shift_right(x[0], x[1], width, rounding);
+        });
+      case CoreOp::k_mul_shift:
+        return each([rounding = rounding(node)](X x) { return interval::mul_shift(x[0], x[1], x[2], rounding); });
+      case CoreOp::k_div:
+        return each([](X x) { return interval::quotient(x[0], x[1]); });
+      case CoreOp::k_rem:
+        return each([](X x) { return interval::remainder(x[0], x[1]); });
+      case CoreOp::k_isqrt:
+        return each([](X x) { return interval::square_root(x[0]); });
+      case CoreOp::k_normalize: {
+        const int top = static_cast<int>(node.integer("top"));
+        const bool even = node.integer("even", 0) != 0;
+        return {elementwise(in, [=](X x) { return interval::normalize(x[0], top, even).first; }),
+                elementwise(in, [=](X x) { return interval::normalize(x[0], top, even).second; })};
+      }
+      case CoreOp::k_and:
+      case CoreOp::k_or:
+      case CoreOp::k_xor:
+        return each([=](X x) { return interval::bitwise(op, x[0], x[1]); });
+      case CoreOp::k_eq:
+      case CoreOp::k_lt:
+      case CoreOp::k_le:
+        return each([=](X x) { return interval::compare(op, x[0], x[1]); });
+      case CoreOp::k_select:
+        return each_below(common_bound(*in[1], *in[2]), [](X x) { return interval::select(x[0], x[1], x[2]); });
+      case CoreOp::k_cast: {
+        const DataType type = body_.value(node.outputs[0]).type;
+        const bool saturates = node.text("mode", "exact") == "sat";
+        return each_below(in[0]->below, [=](X x) { return saturates ? interval::saturate(x[0], type) : x[0]; });
+      }
+      case CoreOp::k_lookup:
+        return {looked_up(*in[0], shape(node.inputs[0]).back(), *in[1])};
+      case CoreOp::k_bucketize: {
+        const int64_t thresholds = count(shape(node.inputs[1]).back()).most;
+        return {elementwise(std::span(in).first(1), [&](X x) { return buckets(*in[1], thresholds, x[0]); })};
+      }
+      case CoreOp::k_random_bits:
+        return {Wide(range_of(DataType::kU32))};
+      case CoreOp::k_reduce:
+        return {reduction(node)};
+      case CoreOp::k_dot:
+        return {contraction(node)};
+      case CoreOp::k_patches: {
+        const auto& pads = node.integers("pads");
+        const Wide code(node.integer("pad_code", 0), node.integer("pad_code", 0));
+        const bool padded = std::any_of(pads.begin(), pads.end(), [](int64_t p) { return p != 0; });
+        return each([=](X x) { return padded ? hull(x[0], code) : x[0]; });
+      }
+      case CoreOp::k_top_k: {
+        const int along = axis(node, -1);
+        const Dim& extent = shape(node.inputs[0])[along];
+        Bound index = Wide{0, std::max<int64_t>(count(extent).most - 1, 0)};
+        index.below = extent;
+        return {is_last(node, along) ? range_only(*in[0]) : same(*in[0]), std::move(index)};
+      }
+      case CoreOp::k_gather: {
+        const Dim& extent = shape(node.inputs[0])[axis(node)];
+        if (is_last(node, axis(node))) return {looked_up(*in[0], extent, *in[1])};
+        check_index(*in[1], extent);
+        return {same(*in[0])};
+      }
+      case CoreOp::k_scatter_add: {
+        check_index(*in[1], shape(node.inputs[0])[axis(node)]);
+        const Shape& indices = shape(node.inputs[1]);
+        const Dim hits = element_count(Shape(indices.begin() + node.integer("batch", 0), indices.end()));
+        return {interval::add(in[0]->range, repeated(in[2]->range, {count(hits).most, false}))};
+      }
+      case CoreOp::k_slice:
+        return {sliced(node)};
+      case CoreOp::k_update_slice: {
+        const int along = axis(node);
+        check_start(node, 2, along, count(shape(node.inputs[1])[along]).most);
+        if (is_last(node, along)) return {hull(in[0]->range, in[1]->range)};
+        return {elementwise(std::span(in).first(2), [](X x) { return hull(x[0], x[1]); })};
+      }
+      case CoreOp::k_concat:
+        return {concatenated(node, in)};
+      case CoreOp::k_reshape:
+        return {reshaped(*in[0], shape(node.outputs[0]))};
+      case CoreOp::k_transpose: {
+        const auto perm = axes(node.integers("perm"), rank(node.inputs[0]));
+        return {!perm.empty() && is_last(node, perm.back()) ? same(*in[0]) : range_only(*in[0])};
+      }
+      case CoreOp::k_iota: {
+        const Dim& extent = shape(node.outputs[0])[0];
+        Bound bound = Wide{0, std::max<int64_t>(count(extent).most - 1, 0)};
+        bound.below = extent;
+        return {std::move(bound)};
+      }
+      case CoreOp::k_pack:
+      case CoreOp::k_unpack:
+        return {same(*in[0])};
+      case CoreOp::k_scan:
+        refuse("the range of a scan cannot be proved yet");
+      case CoreOp::k_quantize:
+        return {Wide{node.integer("lo"), node.integer("hi")}};
+      case CoreOp::k_dequantize:
+        return {Wide{0, 0}};
+    }
+    refuse("the operation has no range rule");
+  }
+
+  int width(const Node& node) const { return bits(body_.value(node.inputs[0]).type); }
+  static Rounding rounding(const Node& node) {
+    const std::string text = node.text("rounding", "half_up");
+    return text == "floor" ? Rounding::kFloor : text == "half_away" ? Rounding::kHalfAway : Rounding::kHalfUp;
+  }
+
+  Bound difference(const Node& node, std::span<const Known* const> in) const {
+    const ValueId a = node.inputs[0], b = node.inputs[1];
+    const bool never_positive = is_same(a, b) || is_extreme(b, "max", a) || is_extreme(a, "min", b);
+    const bool never_negative = is_same(a, b) || is_extreme(b, "min", a) || is_extreme(a, "max", b);
+    Bound bound = elementwise(in, [&](const std::vector<Wide>& x) {
+      Wide d = interval::subtract(x[0], x[1]);
+      if (never_positive) d.hi = std::min<int128>(d.hi, 0);
+      if (never_negative) d.lo = std::max<int128>(d.lo, 0);
+      return d;
+    });
+    if (in[1]->range.lo >= 0) bound.below = in[0]->below;
+    return bound;
+  }
+
+  // ---- indices
+  void check_index(const Known& index, const Dim& extent) const {
+    if (index.range.lo >= 0 && is_below(index, extent)) return;
+    refuse("the index must lie in [0,", dyadic::to_string(extent), "), whatever the symbols are; it may lie in ",
+           to_string(Wide(index.range)),
+           extent.is_constant() ? "" : "; its min with the maximum of an iota of that size would be proved");
+  }
+
+  // The size may be symbolic: then the start is held to the largest one.
+  void check_start(const Node& node, size_t position, int along, int64_t size) const {
+    const int64_t fixed = node.integer("start", 0), last = count(shape(node.inputs[0])[along]).most - size;
+    const Interval start = node.inputs.size() > position ? range(node.inputs[position]) : Interval{fixed, fixed};
+    if (start.lo < 0 || start.hi > last)
+      refuse("the start must lie in [0,", last, "]; it may lie in ", to_string(Wide(start)));
+  }
+
+  // The entries of x [..,K] that an index along the last axis reaches.
+  Bound looked_up(const Known& x, const Dim& extent, const Known& index) const {
+    check_index(index, extent);
+    if (x.channels.empty()) return range_only(x);
+    Wide last_index{-1, -1}, reached{0, 0};  // most channels share one range of the index
+    const Known* operands[] = {&index};
+    return elementwise(operands, [&](const std::vector<Wide>& i) {
+      if (i[0] != last_index)
+        reached = hull_of(
+            std::span(x.channels).subspan(static_cast<size_t>(i[0].lo), static_cast<size_t>(i[0].hi - i[0].lo + 1)));
+      last_index = i[0];
+      return reached;
+    });
+  }
+
+  static Wide buckets(const Known& thresholds, int64_t count, const Wide& x) {
+    const auto passed = [&](const Interval& t) { return Wide{t.hi <= x.lo, t.lo <= x.hi}; };
+    if (thresholds.channels.empty()) return repeated(passed(thresholds.range), {count, true});
+    std::vector<Wide> each;
+    for (const Interval& t : thresholds.channels) each.push_back(passed(t));
+    return sum_of(each);
+  }
+
+  // ---- movement
+  Bound sliced(const Node& node) const {
+    const Known& x = operand(node, 0);
+    const int along = axis(node);
+    const int64_t size = node.integer("size");
+    check_start(node, 1, along, size);
+    if (!is_last(node, along)) return same(x);
+    if (x.channels.empty() || node.inputs.size() > 1 || size == 0) return range_only(x);
+    const auto begin = x.channels.begin() + node.integer("start", 0);
+    Bound bound(std::vector<Wide>(begin, begin + size));
+    bound.below = x.below;
+    return bound;
+  }
+
+  Bound concatenated(const Node& node, std::span<const Known* const> in) const {
+    const auto hull_all = [](const std::vector<Wide>& x) {
+      return std::accumulate(x.begin() + 1, x.end(), x[0], [](const Wide& a, const Wide& b) { return hull(a, b); });
+    };
+    if (!is_last(node, axis(node))) return elementwise(in, hull_all);
+    std::vector<Wide> ranges, channels;
+    for (const Known* x : in) ranges.push_back(x->range);
+    const Dim& extent = shape(node.outputs[0]).back();
+    if (!extent.is_constant() || extent.factor > kMaxChannels || extent.factor < 1) return hull_all(ranges);
+    for (size_t i = 0; i < in.size(); ++i)
+      for (int64_t c = 0; c < shape(node.inputs[i]).back().factor; ++c)
+        channels.push_back(in[i]->channel(static_cast<size_t>(c)));
+    return Bound(std::move(channels));
+  }
+
+  // Row-major order keeps the flat index, and a channel is the flat index modulo the last axis.
+  static Bound reshaped(const Known& x, const Shape& shape) {
+    const bool is_static = element_count(shape).is_constant();
+    if (x.constant.defined() && is_static) return constant_bound(x.constant.reshaped(bind(shape, {})));
+    Bound bound = range_only(x);
+    if (x.channels.empty() || shape.empty() || !shape.back().is_constant()) return bound;
+    const auto from = static_cast<int64_t>(x.channels.size()), to = shape.back().factor;
+    if (to < 1 || to > kMaxChannels || (from % to != 0 && to % from != 0)) return bound;
+    for (int64_t c = 0; c < std::max(from, to); ++c) {
+      const Wide channel = x.channels[static_cast<size_t>(c % from)];
+      if (c < to)
+        bound.channels.push_back(channel);
+      else
+        bound.channels[static_cast<size_t>(c % to)] = hull(bound.channels[static_cast<size_t>(c % to)], channel);
+    }
+    return bound;
+  }
+
+  // ---- reductions and products
+  Bound reduction(const Node& node) const {
+    const Known& x = operand(node, 0);
+    const auto over = axes(node.integers("axes"), rank(node.inputs[0]));
+    const bool over_channels = std::any_of(over.begin(), over.end(), [&](int a) { return is_last(node, a); });
+    const Count terms = count(shape(node.inputs[0]), over);
+    const std::string& kind = node.text("kind");
+    if (kind == "sum") {
+      const Known* operands[] = {&x};
+      if (!over_channels || x.channels.empty())
+        return elementwise(operands, [&](const std::vector<Wide>& term) { return repeated(term[0], terms); });
+      return repeated(sum_of(x.channels), {terms.most / static_cast<int64_t>(x.channels.size()), terms.is_exact});
+    }
+    if (terms.most == 0) refuse("the ", kind, " of no element is not defined");
+    if (!over_channels) return same(x);
+    Bound bound = range_only(x);
+    for (const Interval& channel : x.channels) {  // every channel takes part
+      if (kind == "max") bound.range.lo = std::max<int128>(bound.range.lo, channel.lo);
+      if (kind == "min") bound.range.hi = std::min<int128>(bound.range.hi, channel.hi);
+    }
+    return bound;
+  }
+
+  struct OperandAxes {
+    std::vector<int> contract, batch, free;
+  };
+
+  OperandAxes operand_axes(const Node& node, int i) const {
+    const int n = rank(node.inputs[i]);
+    OperandAxes result{axes(node.integers_or_empty(i ? "contract_b" : "contract_a"), n),
+                       axes(node.integers_or_empty(i ? "batch_b" : "batch_a"), n),
+                       {}};
+    for (int a = 0; a < n; ++a)
+      if (!std::count(result.contract.begin(), result.contract.end(), a) &&
+          !std::count(result.batch.begin(), result.batch.end(), a))
+        result.free.push_back(a);
+    return result;
+  }
+
+  Bound contraction(const Node& node) const {
+    const OperandAxes of[2] = {operand_axes(node, 0), operand_axes(node, 1)};
+    for (const int w : {1, 0})
+      if (operand(node, w).constant.defined()) return weighted(node, w, of);
+
+    const Known &a = operand(node, 0), &b = operand(node, 1);
+    const bool is_square = is_same(node.inputs[0], node.inputs[1]) && of[0].free.empty() &&
+                           of[0].contract == of[1].contract && of[0].batch == of[1].batch;
+    const auto term = [&](const Wide& x, const Wide& y) {
+      return is_square ? interval::square(x) : interval::multiply(x, y);
+    };
+    const Count terms = count(shape(node.inputs[0]), of[0].contract);
+    const size_t channels = std::max(a.channels.size(), b.channels.size());
+    for (size_t i = 0; i < of[0].contract.size() && channels > 0; ++i) {
+      if (of[0].contract[i] + 1 != rank(node.inputs[0]) || of[1].contract[i] + 1 != rank(node.inputs[1])) continue;
+      std::vector<Wide> products;
+      for (size_t c = 0; c < channels; ++c) products.push_back(term(a.channel(c), b.channel(c)));
+      return repeated(sum_of(products), {terms.most / static_cast<int64_t>(channels), terms.is_exact});
+    }
+    return repeated(term(a.range, b.range), terms);
+  }
+
+  // dot whose operand w is constant: one sum for each combination of w's uncontracted indices.
+  Bound weighted(const Node& node, int w, const OperandAxes (&of)[2]) const {
+    const Known &weight = operand(node, w), &x = operand(node, 1 - w);
+    if (weight.constant.count() == 0) return Wide{0, 0};
+    const int n = weight.constant.rank();
+    WeightedSums plan{weight.constant.dims(), std::vector<int64_t>(n, 0), std::vector<int64_t>(n, 0), {x.range}};
+    int64_t sums = 1;
+    for (int a = n; a-- > 0;) {
+      if (std::count(of[w].contract.begin(), of[w].contract.end(), a)) continue;
+      plan.sum_stride[a] = sums;
+      sums *= plan.dims[a];
+    }
+    for (size_t i = 0; i < of[w].contract.size(); ++i)
+      if (of[1 - w].contract[i] + 1 == rank(node.inputs[1 - w]) && !x.channels.empty()) {
+        plan.x_stride[of[w].contract[i]] = 1;
+        plan.ranges = x.channels;
+      }
+    if (n == 0) plan.dims = {1}, plan.sum_stride = plan.x_stride = {0};
+    const auto each = weighted_sums(plan, weight.constant, sums, weight);
+
+    // The result's last axis is the last free one of b, else of a, else the last batch axis.
+    const int source = of[1].free.empty() ? 0 : 1;
+    const std::vector<int>& last = !of[source].free.empty() ? of[source].free : of[w].batch;
+    if (last.empty() || (!of[source].free.empty() && source != w)) return Wide(Bound(each).range);
+    const int64_t step = plan.sum_stride[last.back()], channels = plan.dims[last.back()];
+    std::vector<Wide> result;
+    for (int64_t i = 0; i < sums; ++i) {
+      const auto c = static_cast<size_t>(i / step % channels);
+      if (c >= result.size())
+        result.resize(c + 1, each[static_cast<size_t>(i)]);
+      else
+        result[c] = hull(result[c], each[static_cast<size_t>(i)]);
+    }
+    return Bound(std::move(result));
+  }
+
+  const Graph& body_;
+  const Bindings& maxima_;
+  std::vector<Known> known_;
+  std::vector<const Node*> producer_;
+  std::set<std::string> lemmas_;
+};
+
+}  // namespace
+
+Ranges prove_ranges(const Graph& body, std::span<const KnownInput> inputs, const Bindings& maxima) {
+  return Prover(body, maxima).prove(inputs);
+}
+
+std::vector<Ranges> prove_model(const Model& model) {
+  const Graph& main = model.main();
+  const Bindings symbols = maxima(model.symbols);
+  std::vector<KnownInput> known(main.values.size());
+  for (size_t i = 0; i < known.size(); ++i) {
+    const Value& value = main.values[i];
+    if (value.is_constant())
+      known[i].constant = value.constant;
+    else if (!is_real(value.type))
+      known[i].range = value.fact ? value.fact->range : range_of(value.type);
+  }
+  std::vector<Ranges> proofs;
+  for (const Node& node : main.nodes) {
+    Ranges& proof = proofs.emplace_back();
+    if (node.body.empty()) continue;  // an edge or an island: its results are as wide as their types or facts
+    const Graph& body = model.body(node).graph;
+    try {
+      std::vector<KnownInput> inputs;
+      Bindings bound;
+      for (size_t i = 0; i < node.inputs.size(); ++i) {
+        const Value& value = main.value(node.inputs[i]);
+        inputs.push_back(known[node.inputs[i]]);
+        unify(body.value(body.inputs.at(i)).shape, bind(value.shape, symbols), bound, "input " + value.name);
+      }
+      bound.insert(symbols.begin(), symbols.end());
+      proof = prove_ranges(body, inputs, bound);
+      for (size_t i = 0; i < node.outputs.size(); ++i) {
+        const ValueId id = body.outputs.at(i);
+        KnownInput& result = known[node.outputs[i]];
+        result.range = proof.values[id];
+        if (const auto it = proof.channels.find(id); it != proof.channels.end()) result.channels = it->second;
+      }
+    } catch (const Error& error) {
+      fail(error.kind(), "node ", node.name, ": ", error.what());
+    }
+  }
+  return proofs;
+}
+
+DataType narrowest(Interval range) {
+  for (const DataType type :
+       {DataType::kI8, DataType::kU8, DataType::kI16, DataType::kU16, DataType::kI32, DataType::kU32})
+    if (range_of(type).contains(range)) return type;
+  return DataType::kI64;
+}
+
+}  // namespace dyadic
