@@ -86,14 +86,13 @@ def table(folder, model):
     cosines = lambda e: "{mean:.4f} / {p01:.4f} / {min:.4f}".format(**e["cosine"])
 
     float_bytes = (pathlib.Path(model) / "model.safetensors").stat().st_size
-    backends = sorted({backend for layer in verify["layers"] for backend in layer["hashes"]})
     found = retrieval(folder / "float.jsonl", folder / "integer.jsonl")
     rows = [
         ("file", megabytes(float_bytes), megabytes(inspect["file_bytes"]), f"{inspect['file_bytes'] / float_bytes:.3f}x"),
         ("multiply-accumulates 8 x 8 bits", "", f"{100 * inspect['macs'].get('8x8', 0):.2f} %", ""),
         ("float islands", "", len(verify["islands"]), ""),
         ("integer-only", "", "yes" if verify["integer_only"] else "no", ""),
-        (f"equal bits: {', '.join(backends)}", "", "yes" if verify["equal"] else "NO", ""),
+        (f"equal bits: {', '.join(verify['backends'])}", "", "yes" if verify["equal"] else "NO", ""),
         (f"{found['count']} sentences: cosine to float, mean / 1st percentile / minimum", "", cosines(cosine), ""),
         ("  Spearman over all pairs, to float", "", f"{found['spearman']:.4f}", ""),
         ("  same nearest sentence as float", "", f"{100 * found['first']:.1f} %", ""),
@@ -108,8 +107,7 @@ def table(folder, model):
     times = {(r["batch"], r["length"]): r["ms"]["median"] for r in ort["results"]} if ort else {}
     rows = []
     for r in bench["results"]:
-        own, base, other = r["ms"]["median"], r.get("baseline_ms"), times.get((r["batch"], r["length"]))
-        base = base["median"] if isinstance(base, dict) else base
+        own, base, other = r["ms"]["median"], r["baseline_ms"]["median"], times.get((r["batch"], r["length"]))
         ratio = lambda x: f"{x / own:.2f}x" if x else "-"
         shown = lambda x: f"{x:.2f}" if x else "-"
         rows.append((f"{r['batch']} x {r['length']}", shown(own), shown(base), ratio(base), shown(other), ratio(other)))

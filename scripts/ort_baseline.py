@@ -139,10 +139,8 @@ def word_pieces(text, vocabulary):
 
 
 def read_embeddings(path):
-    """Lines of `dyadic run`: {"embedding": [...]} or a bare list."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        value = json.loads(line)
-        yield np.asarray(value["embedding"] if isinstance(value, dict) else value, np.float64)
+    """Lines of `dyadic run`: {"text": .., "embedding": [..]}."""
+    return [np.asarray(json.loads(line)["embedding"], np.float64) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def agreement(run, folder, texts, embeddings):
