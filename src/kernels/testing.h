@@ -23,6 +23,15 @@ inline KernelOperand data(std::string name, DataType type, Dims dims) {
   return {std::move(name), type, std::move(dims), {}, range_of(type)};
 }
 
+// All operands of the body in its order: the parameters of `spec`, and `inputs` for what is not constant.
+inline std::vector<Tensor> operands(const KernelSpec& spec, const std::vector<Tensor>& inputs) {
+  std::vector<Tensor> all;
+  auto next = inputs.begin();
+  for (const KernelOperand& operand : spec.inputs)
+    all.push_back(operand.constant.defined() ? operand.constant : *next++);
+  return all;
+}
+
 // A kernel with its operands, scratch and threads, to be run as often as wanted.
 class Bound {
  public:

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <random>
 
+#include "graph/bodies/bodies.h"
+#include "graph/evaluator.h"
 #include "kernels/testing.h"
 #include "support.h"
 
@@ -328,6 +330,34 @@ TEST_F(Norm, EmbedRatiosOfAllSizes) {
         ids.push_back(static_cast<int32_t>(ids.size()));
       }
     check_embed(n, {t}, {ids}, both(n), false);
+  }
+}
+
+TEST_F(Norm, EveryRowEqualsTheBody) {
+  for (int64_t n : {2, 16, 50, 384}) {
+    const std::vector<NormOutput> outputs = both(n);
+    const NormOutputs types = {DataType::kI8, DataType::kI16};
+    std::vector<int16_t> a = codes(3 * n), b = codes(3 * n);
+    for (const auto& row : hard_rows(n)) {
+      a.insert(a.end(), row.begin(), row.end());
+      const std::vector<int16_t> other = codes(n);
+      b.insert(b.end(), other.begin(), other.end());
+    }
+    const Dims dims{static_cast<int64_t>(a.size()) / n, n};
+    const KernelSpec add = add_norm_spec(n, {INT32_MAX, 24}, {1234567890, 23}, outputs);
+    const std::vector<Tensor> operands = {Tensor::from(dims, a), Tensor::from(dims, b)};
+    check(add, operands, evaluate(add_norm_body(n, types).graph, testing::operands(add, operands)), true, {1});
+
+    const Table word{"word", {}, {INT32_MAX, 1 << 30, 0, -(1 << 30)}, {16, 17, 62, 15}},
+        place{"place", {}, {999, 3}, {1, 4}};
+    std::vector<Table> tables = {word, place};
+    for (Table& t : tables)
+      for (size_t i = 0; i < t.m.size() * n; ++i) t.codes.push_back(static_cast<int8_t>(between(-127, 127)));
+    const KernelSpec embed = embed_norm_spec(n, tables, outputs);
+    const std::vector<Tensor> ids = {Tensor::from<int32_t>({5}, {0, 1, 2, 3, 0}),
+                                     Tensor::from<int32_t>({5}, {0, 1, 0, 1, 1})};
+    const Body body = embed_norm_body(n, {{"word", 4}, {"place", 2}}, types);
+    check(embed, ids, evaluate(body.graph, testing::operands(embed, ids)), true, {1, 2});
   }
 }
 

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <random>
 
+#include "graph/bodies/bodies.h"
+#include "graph/evaluator.h"
 #include "kernels/testing.h"
 #include "support.h"
 
@@ -99,6 +101,23 @@ TEST(Pool, ZeroOneHotConstantAndTies) {
   c.start = {6, 8, 9, 0};
   c.length = {2, 2, 0, 14};
   check(c);
+}
+
+TEST(Pool, EveryRowEqualsTheBody) {
+  std::mt19937_64 random(test::seed());
+  for (bool normalize : {false, true})
+    for (int64_t n : {1, 5, 48}) {
+      const KernelSpec spec = spec_of(n, normalize);
+      Tensor x(DataType::kI16, {12, n});
+      for (int64_t i = 0; i < x.count(); ++i) x.set(i, static_cast<int16_t>(random()));
+      const std::vector<Tensor> inputs = {x, Tensor::from<int32_t>({4}, {5, 0, 9, 9}),
+                                          Tensor::from<int32_t>({4}, {4, 3, 0, 1})};
+      const std::vector<Tensor> want = evaluate(pool_body(n, normalize).graph, inputs, {{"L", 6}});
+      for (const KernelRow* row : testing::rows_of("pool"))
+        if (row->isa <= detected_isa()) {
+          EXPECT_EQ(testing::run(*row->make(spec), inputs, want, 4, 1), want) << row->name << ", n = " << n;
+        }
+    }
 }
 
 TEST(Pool, LongSequencesOfExtremes) {
