@@ -39,6 +39,8 @@ std::optional<std::string> minilm_dir() {
   return existing(models / "all-MiniLM-L6-v2");
 }
 
+std::string dyadic_program() { return DYADIC_BINARY_DIR "/dyadic"; }
+
 std::string source_path(const std::string& relative) { return (fs::path(DYADIC_SOURCE_DIR) / relative).string(); }
 
 std::string temporary_dir() {

@@ -15,6 +15,8 @@ std::optional<std::string> data_dir();
 std::optional<std::string> data_path(const std::string& relative);
 // The MiniLM model folder below $DYADIC_MODELS (default <source>/build/models), if it was fetched.
 std::optional<std::string> minilm_dir();
+// The command line tool of this build.
+std::string dyadic_program();
 // A path below the project's source folder.
 std::string source_path(const std::string& relative);
 // A fresh, empty temporary folder, removed when the process ends.

@@ -106,14 +106,7 @@ Interval input_range(const Model& model, const std::string& input) {
   const Graph& main = model.main();
   const ValueId id = main.find(input);
   if (id < 0) fail(ErrorKind::kContract, "the model has no input '", input, "'");
-  Interval range = range_of(main.value(id).type);
-  for (int n : main.consumers(id)) {
-    const Graph& body = model.body(main.nodes[n]).graph;
-    for (size_t i = 0; i < main.nodes[n].inputs.size(); ++i)
-      if (const auto& fact = body.value(body.inputs[i]).fact; main.nodes[n].inputs[i] == id && fact)
-        range = {std::max(range.lo, fact->range.lo), std::min(range.hi, fact->range.hi)};
-  }
-  return range;
+  return main.value(id).fact ? main.value(id).fact->range : range_of(main.value(id).type);
 }
 
 std::vector<int32_t> random_tokens(Random& random, int64_t vocabulary, int64_t length) {

@@ -284,7 +284,7 @@ Bindings maxima(const Symbols& symbols) {
 std::string Body::key() const { return cat(graph.name, "@", version, ":", hex64(hash64(to_text(graph)))); }
 
 std::string constant_name(const std::string& graph, const Value& value) { return graph + "/" + value.name; }
-std::string asset_name(const std::string& asset) { return "asset/" + asset; }
+std::string asset_name(const std::string& asset) { return "assets/" + asset; }
 
 std::string model_to_json(const Model& model) {
   refuse_nonfinite(model);

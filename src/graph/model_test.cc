@@ -198,7 +198,7 @@ TEST(Model, BadJsonNamesFileAndKey) {
   EXPECT_THAT(in("/graphs/main/nodes/0/attributes/count", {{"int", 2.5}}), HasSubstr("count: key 'int'"));
   EXPECT_THAT(in("/graphs/main/nodes/0/attributes/large", {{"ints", {1u << 31, UINT64_MAX}}}), HasSubstr("'ints'"));
   EXPECT_THAT(in("/graphs/main/outputs", {"x", nullptr}), HasSubstr("main: key 'outputs'"));
-  EXPECT_THAT(in("/assets", {"missing"}), HasSubstr("no tensor asset/missing"));
+  EXPECT_THAT(in("/assets", {"missing"}), HasSubstr("no tensor assets/missing"));
   EXPECT_THAT(without("/graphs/main", "nodes"), HasSubstr("graphs: main: key 'nodes' is missing"));
 }
 

@@ -38,6 +38,21 @@ std::vector<Answers> all_answers(const Recipe& recipe, const Graph& graph, std::
   return answers;
 }
 
+// Each input of the main graph promises what every body that reads it relies on.
+void promise_inputs(Model& model) {
+  Graph& main = model.main();
+  for (ValueId id : main.inputs) {
+    Interval range = range_of(main.value(id).type);
+    for (int n : main.consumers(id)) {
+      const Graph& body = model.body(main.nodes[n]).graph;
+      for (size_t i = 0; i < body.inputs.size(); ++i)
+        if (const auto& fact = body.value(body.inputs[i]).fact; main.nodes[n].inputs[i] == id && fact)
+          range = {std::max(range.lo, fact->range.lo), std::min(range.hi, fact->range.hi)};
+    }
+    main.value(id).fact = Fact{range, "input"};
+  }
+}
+
 // One observer for each distinct wish of a Value.
 struct Observation {
   WishAnswer answer;
@@ -167,6 +182,7 @@ Quantized quantize(const Graph& source, const Symbols& symbols, const Recipe& re
     if (core < 0) fail(ErrorKind::kContract, "output ", real.value(id).name, " has no core value");
     main.outputs.push_back(core);
   }
+  promise_inputs(model);
   verify_model(model);
   prove_model(model);
   return result;

@@ -10,7 +10,6 @@ namespace dyadic {
 namespace {
 
 constexpr const char* kGraph = "graph.json";
-constexpr const char* kAssets = "assets/";
 
 Tensor text_tensor(const std::string& text) {
   Tensor t(DataType::kU8, {static_cast<int64_t>(text.size())});
@@ -22,7 +21,7 @@ Tensor text_tensor(const std::string& text) {
 
 void save_model(const std::string& path, const Model& model) {
   std::vector<std::pair<std::string, Tensor>> tensors = {{kGraph, text_tensor(model_to_json(model))}};
-  for (const auto& [name, asset] : model.assets) tensors.emplace_back(kAssets + name, asset);
+  for (const auto& [name, asset] : model.assets) tensors.emplace_back(asset_name(name), asset);
   for (const auto& [graph_name, graph] : model.graphs)
     for (const Value& value : graph.values)
       if (value.is_constant()) tensors.emplace_back(constant_name(graph_name, value), value.constant);
@@ -35,15 +34,8 @@ std::shared_ptr<const Model> load_model(const std::string& path) {
   const Tensor graph = file->tensor(kGraph);
   if (graph.type() != DataType::kU8) fail(ErrorKind::kMalformed, path, ": tensor '", kGraph, "' must be U8");
   const std::string_view text(reinterpret_cast<const char*>(graph.raw()), static_cast<size_t>(graph.bytes()));
-  auto model = std::make_shared<Model>(
+  return std::make_shared<const Model>(
       model_from_json(text, path + ": " + kGraph, [&](const std::string& name) { return file->tensor(name); }));
-  for (const std::string& name : file->names())
-    if (name.rfind(kAssets, 0) == 0) {
-      const Tensor asset = file->tensor(name);
-      if (asset.type() != DataType::kU8) fail(ErrorKind::kMalformed, path, ": tensor '", name, "' must be U8");
-      model->assets[name.substr(std::strlen(kAssets))] = asset;
-    }
-  return model;
 }
 
 bool looks_like_dyad(const std::string& path) {

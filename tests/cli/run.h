@@ -33,7 +33,7 @@ inline void spit(const std::string& path, const std::string& text) {
 inline CliResult cli(const std::string& arguments, const std::string& prefix = "") {
   static const std::string dir = temporary_dir();
   const std::string command =
-      prefix + " " DYADIC_BINARY_DIR "/dyadic " + arguments + " >" + dir + "/out 2>" + dir + "/err";
+      prefix + " " + dyadic_program() + " " + arguments + " >" + dir + "/out 2>" + dir + "/err";
   const int status = std::system(command.c_str());
   CliResult result;
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
