@@ -22,6 +22,7 @@ Json to_json(const Evaluation& r) {
 int eval(EvaluateRequest request, const std::string& columns, const Common& common) {
   if (!columns.empty()) request.columns = parse_numbers(columns, "--columns");
   request.encoder.session.threads = common.threads;
+  request.seed = common.seed;
   const Evaluation r = evaluate_model(request);
   if (common.json) {
     fmt::print("{}\n", to_json(r).dump());
@@ -52,6 +53,13 @@ Action add_eval(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--data", request->data, "The data, plain or .zst")->required();
   app.add_option("--columns", *columns, "Task cosine: columns of a .tsv that hold text, e.g. 6,7");
+  app.add_option("--sample", request->sample, "Task cosine: at most this many texts, drawn by --seed; 0: all")
+      ->check(CLI::Range(0, 10000000))
+      ->capture_default_str();
+  app.add_option("--concatenate", request->concatenate,
+                 "Task cosine: join drawn texts until each has this many tokens, cut there")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
   app.add_option("--reference", request->reference, "Compare embeddings with this model's (usually the float folder)");
   app.add_option("--max-length", request->encoder.max_length, "Tokens a text is cut to; 0: the model's own")
       ->capture_default_str();

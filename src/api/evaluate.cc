@@ -24,6 +24,22 @@ std::vector<double> upper_triangle(const std::vector<double>& matrix, size_t n) 
   return values;
 }
 
+// Joins texts in order until each result has at least `tokens` tokens, as the encoder counts them up to its maximum;
+// what is left at the end is dropped. At most `most` results unless it is 0.
+std::vector<std::string> concatenated(const std::vector<std::string>& texts, const TextEncoder& encoder, int64_t tokens,
+                                      int64_t most) {
+  std::vector<std::string> joined;
+  std::string current;
+  for (const auto& text : texts) {
+    if (most && static_cast<int64_t>(joined.size()) == most) break;
+    current += (current.empty() ? "" : " ") + text;
+    if (static_cast<int64_t>(encoder.tokenize(current).size()) < tokens) continue;
+    joined.push_back(std::move(current));
+    current.clear();
+  }
+  return joined;
+}
+
 }  // namespace
 
 Agreement agreement(const Embeddings& a, const Embeddings& b) {
@@ -37,6 +53,9 @@ Agreement agreement(const Embeddings& a, const Embeddings& b) {
 Evaluation evaluate_model(const EvaluateRequest& request) {
   Evaluation result;
   result.task = request.task;
+  EncoderOptions encoder_options = request.encoder;
+  if (request.concatenate) encoder_options.max_length = request.concatenate;
+  const auto encoder = open_encoder(request.model, encoder_options);
   std::vector<std::string> texts;
   std::vector<std::pair<int64_t, int64_t>> pairs;
   std::vector<double> scores;
@@ -54,15 +73,18 @@ Evaluation evaluate_model(const EvaluateRequest& request) {
   } else if (request.task == "cosine") {
     if (request.reference.empty())
       fail(ErrorKind::kUsage, "--task cosine compares with a model: give --reference MODEL");
-    for (const auto& text :
-         request.columns.empty() ? read_lines(request.data) : read_columns(request.data, request.columns))
-      if (!text.empty()) intern(text);
+    std::vector<std::string> lines =
+        request.columns.empty() ? read_lines(request.data) : read_columns(request.data, request.columns);
+    std::erase_if(lines, [](const std::string& text) { return text.empty(); });
+    if (request.concatenate || request.sample) lines = sample_texts(lines, lines.size(), request.seed);
+    if (request.concatenate) lines = concatenated(lines, *encoder, request.concatenate, request.sample);
+    for (const auto& text : lines)
+      if (request.sample == 0 || static_cast<int64_t>(texts.size()) < request.sample) intern(text);
   } else {
     fail(ErrorKind::kUsage, "unknown task '", request.task, "': sts or cosine");
   }
   if (texts.empty()) fail(ErrorKind::kMalformed, request.data, ": nothing to evaluate");
 
-  const auto encoder = open_encoder(request.model, request.encoder);
   const auto begin = std::chrono::steady_clock::now();
   const Embeddings embeddings = encoder->encode(texts, encoder->describe());
   result.texts_per_second = static_cast<double>(texts.size()) /

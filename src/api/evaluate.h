@@ -15,6 +15,9 @@ struct EvaluateRequest {
   std::string model, task = "sts", data;  // task: "sts" (pairs with scores) or "cosine" (any text file)
   std::string reference;                  // another model to compare embeddings with; required by "cosine"
   std::vector<int> columns;               // of a .tsv for task "cosine"
+  int64_t concatenate = 0;                // task "cosine": join texts drawn from `data` until each has this many tokens
+  int64_t sample = 0;                     // task "cosine": at most this many texts; 0: all
+  uint64_t seed = 0;                      // of the draw
   EncoderOptions encoder;
 };
 
