@@ -78,9 +78,9 @@ std::map<std::string, Tensor> RealExecutor::run(const std::map<std::string, Tens
     unify(input.shape, feed->second.dims(), bindings, cat("input '", input.name, "'"));
     tensors[id] = feed->second;
   }
-  for (const auto& [feed, tensor] : feeds)
-    if (std::ranges::none_of(graph.inputs, [&](ValueId id) { return graph.value(id).name == feed; }))
-      fail(ErrorKind::kContract, "graph ", graph.name, " has no input '", feed, "'");
+  for (const auto& feed : feeds)
+    if (std::ranges::none_of(graph.inputs, [&](ValueId id) { return graph.value(id).name == feed.first; }))
+      fail(ErrorKind::kContract, "graph ", graph.name, " has no input '", feed.first, "'");
 
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];

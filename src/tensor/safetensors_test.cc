@@ -12,9 +12,11 @@
 namespace dyadic {
 namespace {
 
+// Written anew each time: some file systems make truncating an existing file slow.
 std::string write(const std::string& bytes) {
   static const std::string path = test::temporary_dir() + "/case.safetensors";
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+  std::filesystem::remove(path);
+  std::ofstream(path, std::ios::binary) << bytes;
   return path;
 }
 
