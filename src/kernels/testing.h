@@ -119,6 +119,7 @@ inline double measured_ghz() {
   constexpr int kSteps = 20000;
   return kSteps / median_ns([] {
            int64_t x = 0;
+#pragma GCC unroll 20
            for (int i = 0; i < kSteps; ++i) {
              ++x;
              asm volatile("" : "+r"(x));

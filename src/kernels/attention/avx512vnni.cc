@@ -107,24 +107,31 @@ struct Set {
     };
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i table[4] = {load(p.table), load(p.table + 64), load(p.table + 128), load(p.table + 192)};
+    const auto lookup = [&](__m512i d) {
+      if (p.half_table) return _mm512_permutex2var_epi8(table[0], _mm512_min_epu8(d, _mm512_set1_epi8(127)), table[1]);
+      const __m512i near = _mm512_permutex2var_epi8(table[0], d, table[1]);
+      const __m512i far = _mm512_permutex2var_epi8(table[2], d, table[3]);
+      return _mm512_mask_mov_epi8(near, _mm512_movepi8_mask(d), far);
+    };
+    const auto there = [&](int64_t c) { return length - c < 64 ? (uint64_t{1} << (length - c)) - 1 : ~uint64_t{0}; };
     __m512i sum = zero();
-    for (int64_t c = 0; c < length; c += 64) {
+    int64_t c = 0;
+    for (; c + 32 < length; c += 64) {
       // Saturation is the limit of 255.
       const __m512i lo = _mm512_packs_epi32(distance(c), distance(c + 16));
       const __m512i hi = _mm512_packs_epi32(distance(c + 32), distance(c + 48));
       const __m512i d = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(lo, hi));
-      const __m512i near = _mm512_permutex2var_epi8(table[0], d, table[1]);
-      const __m512i far = _mm512_permutex2var_epi8(table[2], d, table[3]);
-      const __mmask64 there = length - c < 64 ? (uint64_t{1} << (length - c)) - 1 : ~uint64_t{0};
-      const __m512i x = _mm512_maskz_mov_epi8(there, _mm512_mask_mov_epi8(near, _mm512_movepi8_mask(d), far));
+      const __m512i x = _mm512_maskz_mov_epi8(there(c), lookup(d));
       store(e + c, x);
       sum = dot(sum, x, _mm512_set1_epi8(1));
     }
-    alignas(64) int32_t lanes[16];
-    store(lanes, sum);
-    int32_t sigma = 0;
-    for (int32_t lane : lanes) sigma += lane;
-    return sigma;
+    for (; c < length; c += 16) {
+      const __m512i d = _mm512_castsi128_si512(_mm512_cvtusepi32_epi8(distance(c)));
+      const __m512i x = _mm512_maskz_mov_epi8(there(c) & 0xffff, lookup(d));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(e + c), _mm512_castsi512_si128(x));
+      sum = dot(sum, x, _mm512_set1_epi8(1));
+    }
+    return _mm512_reduce_add_epi32(sum);
   }
 };
 

@@ -96,26 +96,28 @@ struct Blocked {
     return {{multiply<kI / kTile + 1, kI % kTile + 1, kQuery>...}};
   }
 
-  // Sums of e * v -> one row of the context.
-  static void finish(const VectorParameters& p, const int32_t* acc, int32_t sigma, int8_t* context) {
+  // Sums of e * v -> rows of the context.
+  static void finish(const VectorParameters& p, const int32_t* acc, int64_t acc_row, const int32_t* sigma, int64_t rows,
+                     int8_t* context, int64_t stride) {
     using Lanes = typename Set::Lanes;
-    // t = mul_shift(acc, 2^32 / sigma, 16): both operands are shifted left, by 17 together, as far as each has room.
-    const int room = 29 - __builtin_clz(static_cast<uint32_t>(sigma));  // of the reciprocal
-    const int left = room < 0 ? 0 : room > 17 ? 17 : room;
-    const uint64_t reciprocal = (uint64_t{1} << 32) / static_cast<uint32_t>(sigma) << left;
-    const Lanes factor = Lanes::broadcast(static_cast<int32_t>(reciprocal)), acc_left = Lanes::broadcast(17 - left);
     const Lanes one = Lanes::broadcast(1), m = Lanes::broadcast(p.out.m);
     const HighProduct<Lanes> product = HighProduct<Lanes>::of(p.out_shift);
-    for (int64_t c = 0; c < p.head_dim; c += 16) {
-      const Lanes t = (mul_high(Lanes::load(acc + c) << acc_left, factor) + one) >> one;
-      const Lanes y = product(t, m);
-      if (p.head_dim - c >= 16) {
-        y.store_clamped(context + c);
-      } else {
-        int8_t codes[16];
-        y.store_clamped(codes);
-        for (int64_t i = 0; i < p.head_dim - c; ++i) context[c + i] = codes[i];
-      }
+    for (int64_t r = 0; r < rows; ++r, acc += acc_row, context += stride) {
+      // t = mul_shift(acc, 2^32 / sigma, 16): both operands are shifted left, by 17 together, as far as each has room.
+      const uint32_t divisor = static_cast<uint32_t>(sigma[r]);
+      const int room = 29 - __builtin_clz(divisor);  // of the reciprocal
+      const int left = room < 0 ? 0 : room > 17 ? 17 : room;
+      const Lanes reciprocal = Lanes::broadcast(static_cast<int32_t>((uint64_t{1} << 32) / divisor << left));
+      const Lanes acc_left = Lanes::broadcast(17 - left);
+      const auto code = [&](int64_t c) {
+        return product((mul_high(Lanes::load(acc + c) << acc_left, reciprocal) + one) >> one, m);
+      };
+      int64_t c = 0;
+      for (; c + 16 <= p.head_dim; c += 16) code(c).store_clamped(context + c);
+      if (c == p.head_dim) continue;
+      int8_t codes[16];
+      code(c).store_clamped(codes);
+      for (int64_t i = 0; i < p.head_dim - c; ++i) context[c + i] = codes[i];
     }
   }
 
@@ -162,8 +164,7 @@ struct Blocked {
                                                      kLanes * kGroup, (length + kGroup - 1) / kGroup, nullptr, acc + c,
                                                      columns);
       }
-      for (int64_t r = 0; r < rows; ++r)
-        finish(p, acc + r * columns, sigma[r], head.context + (begin + r) * head.stride);
+      finish(p, acc, columns, sigma, rows, head.context + begin * head.stride, head.stride);
     }
   }
 };
