@@ -5,6 +5,8 @@
 
 #include "base/fixed_point.h"
 #include "base/random.h"
+#include "graph/bodies/bodies.h"
+#include "graph/evaluator.h"
 #include "kernels/kernel.h"
 #include "support.h"
 
@@ -156,7 +158,7 @@ class Generator {
     scale(c, between(0, 1));
     if (c.code == DataType::kI8 && between(0, 1)) {
       const int64_t G = between(1, 3);
-      c.tables = codes(G * 256, -128);
+      c.tables = codes(G * 256);
       for (int64_t end : borders(N, G)) c.ends.push_back(static_cast<int32_t>(end));
     }
     int64_t start = 0;
@@ -346,6 +348,29 @@ TEST_P(LinearKernel, WithoutBias) {
   c.bias.assign(c.N, 0);
   ASSERT_EQ(GetParam().reject(spec), "");
   EXPECT_EQ(run(*GetParam().make(spec), c, c.M, 1), c.expected());
+}
+
+// The body, evaluated, is what every kernel must give; expected() above is held to it as well.
+TEST_P(LinearKernel, EqualsItsBody) {
+  Generator generate(12);
+  for (int i = 0; i < 12; ++i) {
+    const Case c = generate.linear(4, 70, generate.between(1, 40));
+    const Body body = linear_body({c.K, c.N, c.epilogue(), c.splits, c.s.size() > 1, int64_t(c.ends.size())});
+    const KernelSpec spec = c.spec();
+    std::vector<Tensor> inputs{Tensor::from<int8_t>({c.M, c.K}, c.x)};
+    for (size_t k = 1; k < spec.inputs.size(); ++k) inputs.push_back(spec.inputs[k].constant);
+    ASSERT_EQ(body.graph.inputs.size(), inputs.size());
+    for (size_t k = 0; k < inputs.size(); ++k)
+      ASSERT_EQ(body.graph.value(body.graph.inputs[k]).name, spec.inputs[k].name);
+
+    const std::vector<Tensor> outputs = evaluate(body.graph, inputs);
+    std::vector<int64_t> wanted;
+    for (int64_t row = 0; row < c.M; ++row)
+      for (const Tensor& y : outputs)
+        for (int64_t n = 0; n < y.dim(1); ++n) wanted.push_back(y.at(row * y.dim(1) + n));
+    ASSERT_EQ(run(*make(c), c, c.M, 1), wanted) << to_string(c.epilogue());
+    ASSERT_EQ(c.expected(), wanted);
+  }
 }
 
 // The three ways to requantize are chosen as meant: the tests above then cover them.

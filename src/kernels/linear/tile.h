@@ -7,7 +7,7 @@
 
 namespace dyadic {
 
-inline constexpr int kTileRows = 6;      // of activations that one product takes
+inline constexpr int kTileRows = 6;  // of activations that one product takes
 // Fewer rows than this read panels one after the other as fast as memory gives them; more work on one for long enough
 // to fetch the next.
 inline constexpr int kPrefetchRows = 4;
