@@ -158,8 +158,7 @@ TEST(Cli, WrongCallsExitWithTheDocumentedCode) {
 TEST(Cli, ReportsAFullDisk) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "SKIPPED: no /dev/full";
   const std::string dir = temporary_dir();
-  const std::string command =
-      dyadic_program() + " inspect " + tiny_dyad() + " >/dev/full 2>" + dir + "/err";
+  const std::string command = dyadic_program() + " inspect " + tiny_dyad() + " >/dev/full 2>" + dir + "/err";
   const int status = std::system(command.c_str());
   EXPECT_EQ(WEXITSTATUS(status), 1);
   EXPECT_THAT(slurp(dir + "/err"), HasSubstr("stdout"));
