@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/status.h"
 #include "base/threads.h"
+#include "graph/bodies/bodies.h"
 #include "graph/evaluator.h"
 #include "graph/memory_plan.h"
 #include "graph/ranges.h"
@@ -120,9 +121,13 @@ struct Session::State {
     if (start >= 0 && length >= 0) spans.emplace_back(start, length);
     step.outputs = node.outputs;
     if (options.backend == Backend::kKernels) {
-      const KernelSpec spec = kernel_spec(*model, node, proved);
-      step.row = select_kernel(spec, options.isa, &step.why);
-      if (step.row) step.kernel = step.row->make(spec);
+      if (is_shared_body(node, *step.body)) {
+        const KernelSpec spec = kernel_spec(*model, node, proved);
+        step.row = select_kernel(spec, options.isa, &step.why);
+        if (step.row) step.kernel = step.row->make(spec);
+      } else {
+        step.why = "its body is not a shared one";
+      }
     }
     if (options.backend == Backend::kTile || (options.backend == Backend::kKernels && !step.kernel))
       step.tile.emplace(body, proved, step.operands, options.isa);

@@ -64,4 +64,8 @@ Body embed_norm_body(int64_t n, const std::vector<TableShape>& tables, const Nor
 //   outputs     embedding i16 [B,n]; length 0 gives zeros
 Body pool_body(int64_t n, bool normalize);
 
+// Whether a composite's body is, in every character of its text, the shared body that its operator, attributes and
+// shapes name. Kernels replace these bodies only; a body that a method or a file brings along runs as a tile program.
+bool is_shared_body(const Node& composite, const Body& body);
+
 }  // namespace dyadic
