@@ -97,9 +97,9 @@ void Inference::check_table(const CoreOpInfo& row) const {
   const auto specs = attribute_specs(row);
   for (const auto& spec : specs)
     require(spec.fallback || node_.has(std::string(spec.name)), "attribute '", spec.name, "' is missing");
-  for (const auto& [key, value] : node_.attributes)
-    require(std::any_of(specs.begin(), specs.end(), [&](const auto& s) { return s.name == key; }), "attribute '", key,
-            "' is not known; known are: ", row.attributes);
+  for (const auto& attribute : node_.attributes)
+    require(std::any_of(specs.begin(), specs.end(), [&](const auto& s) { return s.name == attribute.first; }),
+            "attribute '", attribute.first, "' is not known; known are: ", row.attributes);
 }
 
 DataType Inference::common(int first, int last) const {
