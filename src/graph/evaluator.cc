@@ -479,9 +479,9 @@ void NodeEvaluator::evaluate_dot() {
   if (bits(in_[0].type()) <= 8 && bits(in_[1].type()) <= 8) {
     const int64_t stride = (n + 63) / 64 * 64;
     const auto a = padded_rows(x[0], batches * free[0], n, stride), b = padded_rows(x[1], batches * free[1], n, stride);
-    fill([&](int64_t i) { return dot_bytes(&a[i / free[1] * stride], &b[column(i) * stride], stride); });
+    fill([&](int64_t i) { return dot_bytes(a.data() + i / free[1] * stride, b.data() + column(i) * stride, stride); });
   } else {
-    fill([&](int64_t i) { return dot_exact(&x[0][i / free[1] * n], &x[1][column(i) * n], n); });
+    fill([&](int64_t i) { return dot_exact(x[0].data() + i / free[1] * n, x[1].data() + column(i) * n, n); });
   }
 }
 
