@@ -122,7 +122,7 @@ double sum_scale(LoweringContext& context, int norm) {
     fail(ErrorKind::kContract, node.name, ": encode.input of LayerNormalization must be symmetric with 16 bits");
   const double scale = tensor_scale(e, node.name);
   // The integer norm has no epsilon; a sum's step must be coarse enough that it would not be seen.
-  const double epsilon = node.number("epsilon");
+  const double epsilon = node.has("epsilon") ? node.number("epsilon") : 1e-5;
   if (epsilon > 1e-3) fail(ErrorKind::kContract, node.name, ": epsilon ", epsilon, " is too large to be left out");
   return scale;
 }
