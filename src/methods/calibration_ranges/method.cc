@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/status.h"
 #include "quantize/registry.h"
@@ -25,7 +26,7 @@ class MinMax : public RangeObserver {
   }
   RealRange fit(Interval, bool) const override {
     if (lo_ > hi_) return {};
-    return {lo_ * headroom_, hi_ * headroom_};
+    return {std::min<double>(lo_, lo_ * headroom_), std::max<double>(hi_, hi_ * headroom_)};
   }
   size_t bytes() const override { return sizeof(*this); }
 
@@ -71,12 +72,12 @@ class Histogram : public RangeObserver {
     return n;
   }
   double width() const { return exponent_ == kUnset ? 0 : std::ldexp(1.0, exponent_); }
-  // Calls f(centre, count) for every filled bin in ascending order; zeros count as the value 0.
+  // Calls f(low, high, count) for every filled bin in ascending order; zeros are a bin of no width.
   template <class F>
   void for_each(F&& f) const {
     for (int b = -kHalf; b < kHalf; ++b) {
-      if (b == 0 && zeros_) f(0.0, zeros_);
-      if (counts_[kHalf + b]) f((b + 0.5) * width(), counts_[kHalf + b]);
+      if (b == 0 && zeros_) f(0.0, 0.0, zeros_);
+      if (counts_[kHalf + b]) f(b * width(), (b + 1) * width(), counts_[kHalf + b]);
     }
   }
 
@@ -105,19 +106,16 @@ class Percentile : public Histogram {
   explicit Percentile(double percent) : percent_(percent) {}
   RealRange fit(Interval, bool) const override {
     const double outside = static_cast<double>(total()) * (1 - percent_ / 100);
-    double below = 0, lo = 0, hi = 0;
-    bool found = false;
-    double above = static_cast<double>(total());
-    for_each([&](double centre, int64_t count) {
+    double below = 0, above = static_cast<double>(total());
+    std::optional<double> lo;
+    double hi = 0;
+    for_each([&](double low, double high, int64_t count) {
       below += static_cast<double>(count);
-      if (!found && below > outside) {
-        lo = centre - width() / 2;
-        found = true;
-      }
-      if (above > outside) hi = centre + width() / 2;
+      if (!lo && below > outside) lo = low;
+      if (above > outside) hi = high;
       above -= static_cast<double>(count);
     });
-    return {std::min(lo, 0.0), std::max(hi, 0.0)};
+    return {std::min(lo.value_or(0), 0.0), std::max(hi, 0.0)};
   }
 
  private:
@@ -128,9 +126,9 @@ class MeanSquaredError : public Histogram {
  public:
   RealRange fit(Interval codes, bool symmetric) const override {
     double lo = 0, hi = 0;
-    for_each([&](double centre, int64_t) {
-      lo = std::min(lo, centre - width() / 2);
-      hi = std::max(hi, centre + width() / 2);
+    for_each([&](double low, double high, int64_t) {
+      lo = std::min(lo, low);
+      hi = std::max(hi, high);
     });
     if (symmetric) hi = std::max(hi, -lo), lo = -hi;
     const double levels = static_cast<double>(codes.hi - codes.lo);
@@ -141,8 +139,8 @@ class MeanSquaredError : public Histogram {
       const double a = lo * step / kSteps, b = hi * step / kSteps, scale = (b - a) / levels;
       if (!(scale > 0)) break;
       double error = 0;
-      for_each([&](double x, int64_t count) {
-        const double y = std::clamp(a + std::round((x - a) / scale) * scale, a, b);
+      for_each([&](double low, double high, int64_t count) {
+        const double x = (low + high) / 2, y = std::clamp(a + std::round((x - a) / scale) * scale, a, b);
         error += static_cast<double>(count) * (x - y) * (x - y);
       });
       if (error < best_error) {
