@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <map>
+#include <system_error>
 
 #include "base/progress.h"
 #include "base/status.h"
@@ -58,6 +59,10 @@ int main(int argc, char** argv) {
     return static_cast<int>(error.kind());
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "dyadic: out of memory\n");
+    return static_cast<int>(ErrorKind::kFailed);
+  } catch (const std::system_error& error) {
+    // fmt reports a failed write to stdout, e.g. a full disk, this way.
+    fmt::print(stderr, "dyadic: stdout: write failed: {}\n", error.code().message());
     return static_cast<int>(ErrorKind::kFailed);
   } catch (const std::exception& error) {
     fmt::print(stderr, "dyadic: {}\n", error.what());

@@ -346,6 +346,8 @@ bool looks_like_huggingface(const std::string& dir) {
 
 ImportedModel import_huggingface(const std::string& dir) {
   const Folder folder(dir);
+  if (!looks_like_huggingface(dir))
+    fail(ErrorKind::kMalformed, dir, ": not a model folder: it has neither config.json nor modules.json");
   const Modules modules = read_modules(folder);
   const fs::path base = modules.transformer;
   const Config config = read_config(folder.json(base / "config.json"), folder.path(base / "config.json"));
