@@ -1,0 +1,38 @@
+// One dot of a body: operands brought to [batch, rows, K] in a storage type that a dot kernel takes.
+#pragma once
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "graph/ranges.h"
+#include "runtime/tile/row_program.h"
+
+namespace dyadic::tile {
+
+class DotStage {
+ public:
+  // Constant operands are laid out here, once.
+  DotStage(const Graph& graph, const Ranges& ranges, const Node& node, std::span<const DataType> storage);
+
+  // Bytes of scratch for operands that run() has to lay out; not decreasing in any symbol.
+  size_t scratch_bytes(const Graph& graph, const Bindings& bindings) const;
+  void run(const Frame& frame, std::byte* scratch) const;
+  std::string describe() const;
+
+ private:
+  struct Side {
+    ValueId value;
+    DataType type;                           // in memory
+    std::vector<int> batch, free, contract;  // axes
+    DataType packed_type;                    // that the kernel reads
+    bool in_place = true;                    // memory is [batch, free, contract] of packed_type already
+    Tensor packed;                           // of a constant
+  };
+  const std::byte* lay_out(const Side& side, const Frame& frame, std::byte*& scratch) const;
+
+  Side sides_[2];
+  ValueId result_;
+  DataType result_type_;
+};
+
+}  // namespace dyadic::tile
