@@ -43,8 +43,6 @@ save verify.json "$dyadic" verify "$out/model.dyad" --json
 
 say "accuracy on the other half"
 save cosine.json "$dyadic" eval "$out/model.dyad" --task cosine --data "$out/evaluation.txt" --reference "$float" --json
-save float.jsonl "$dyadic" run "$float" <"$out/evaluation.txt"
-save integer.jsonl "$dyadic" run "$out/model.dyad" <"$out/evaluation.txt"
 
 stsb=$DYADIC_DATA/text/stsb
 if [[ -n $DYADIC_DATA && -f $stsb/sts-dev.csv.zst && -f $stsb/sts-train.csv.zst ]]; then
@@ -59,6 +57,7 @@ fi
 
 say "time, one thread"
 save bench.json "$dyadic" bench "$out/model.dyad" --batch 1,32 --length 16,128,384 --threads 1 --baseline "$float" --json
+save float.jsonl "$dyadic" run "$float" <"$out/evaluation.txt"
 save ort.json build/venv/bin/python scripts/ort_baseline.py "$float" --batch 1,32 --length 16,128,384 --threads 1 \
   --texts "$out/evaluation.txt" --embeddings "$out/float.jsonl" ||
   { rm -f "$out/ort.json" && echo "ONNX Runtime is left out of the table" >&2; }
