@@ -4,9 +4,10 @@
 #include <numeric>
 #include <set>
 
+#include "graph/builder.h"
 #include "graph/core_ops.h"
-#include "graph/evaluator.h"
 #include "graph/interval.h"
+#include "graph/passes/subgraph.h"
 
 namespace dyadic {
 namespace {
@@ -227,7 +228,7 @@ class Prover {
     for (size_t i = 0; i < inputs.size(); ++i) take(body_.inputs[i], inputs[i]);
     for (size_t i = 0; i < body_.values.size(); ++i)
       if (body_.values[i].is_constant()) known_[i] = known_constant(body_.values[i].constant);
-    for (const Node& node : body_.nodes) prove(node);
+    for (size_t n = 0; n < body_.nodes.size(); ++n) prove(static_cast<int>(n));
     Ranges ranges;
     for (size_t i = 0; i < known_.size(); ++i) {
       ranges.values.push_back(known_[i].range);
@@ -261,12 +262,18 @@ class Prover {
            to_string(Wide(promised)));
   }
 
-  void prove(const Node& node) {
+  void prove(int n) {
+    const Node& node = body_.nodes[n];
     const auto op = find_core_op(node.op);
     if (!op) fail(ErrorKind::kContract, "body ", body_.name, ": ", node.op, " is not a core operation");
     try {
-      const auto bounds = is_known(node) ? evaluated(node) : apply(*op, node);
-      for (size_t i = 0; i < bounds.size(); ++i) define(node.outputs[i], bounds[i]);
+      try {
+        define(node, is_known(node) ? evaluated(node) : apply(*op, node));
+      } catch (const RangeRefusal&) {
+        const auto bounds = enumerated(n);
+        if (bounds.empty()) throw;
+        define(node, bounds);
+      }
     } catch (const RangeRefusal& refusal) {
       std::string operands;
       for (const ValueId id : node.inputs)
@@ -276,10 +283,15 @@ class Prover {
     }
   }
 
+  void define(const Node& node, const std::vector<Bound>& bounds) {
+    for (size_t i = 0; i < bounds.size(); ++i) define(node.outputs[i], bounds[i]);
+  }
+
   // Narrows by the Value's fact, then holds the result to the Value's type.
   void define(ValueId id, const Bound& bound) {
     const Value& value = body_.value(id);
     Known& known = known_[id];
+    known = {};
     known.constant = bound.constant;
     known.below = bound.below;
     if (is_real(value.type)) return;
@@ -313,31 +325,28 @@ class Prover {
            std::all_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) { return is_small(shape(id)); });
   }
 
-  std::vector<Bound> evaluated(Node node) const {
-    Graph single;
-    single.name = body_.name;
+  std::vector<Bound> evaluated(const Node& node) const {
     std::vector<Tensor> operands;
-    std::map<ValueId, ValueId> renamed;
-    const auto rename = [&](ValueId& id) {
-      const auto [it, added] = renamed.emplace(id, static_cast<ValueId>(single.values.size()));
-      if (added) {
-        single.add_value(body_.value(id));
-        single.value(it->second).constant = {};
-      }
-      id = it->second;
-      return added;
-    };
-    for (ValueId& id : node.inputs) {
-      const Tensor& constant = known_[id].constant;
-      if (!rename(id)) continue;
-      single.inputs.push_back(id);
-      operands.push_back(constant);
-    }
-    for (ValueId& id : node.outputs) rename(id);
-    single.outputs = node.outputs;
-    single.add_node(std::move(node));
+    for (const ValueId id : node.inputs) operands.push_back(known_[id].constant);
     std::vector<Bound> bounds;
-    for (const Tensor& result : evaluate(single, operands)) bounds.push_back(constant_bound(result));
+    for (const Tensor& result : evaluate_node(body_, node, operands)) bounds.push_back(constant_bound(result));
+    return bounds;
+  }
+
+  // Where intervals lose too much: all values of a function of one element are tried, if there are few. Else nothing.
+  std::vector<Bound> enumerated(int n) const {
+    const auto constant = [&](ValueId id) { return known_[id].constant.defined() ? &known_[id].constant : nullptr; };
+    const auto is_narrow = [&](ValueId id) {
+      return is_integer(body_.value(id).type) && Wide(range(id)).hi - range(id).lo < kMaxEvaluated;
+    };
+    std::vector<Bound> bounds;
+    try {
+      if (const auto part = unary_part(body_, n, constant, is_narrow))
+        for (const Tensor& result : evaluate_unary(body_, *part, constant, range(part->source)))
+          bounds.push_back(range_only(known_constant(result)));
+    } catch (const Error&) {  // one of them breaks an operation or a fact
+      return {};
+    }
     return bounds;
   }
 
@@ -386,7 +395,7 @@ class Prover {
   }
 
   // ---- rules by operation
-  std::vector<Bound> apply(CoreOp op, const Node& node) const {
+  std::vector<Bound> apply(CoreOp op, const Node& node) {
     std::vector<const Known*> in;
     for (const ValueId id : node.inputs) in.push_back(&known_[id]);
     using X = const std::vector<Wide>&;
@@ -512,7 +521,7 @@ class Prover {
       case CoreOp::k_unpack:
         return {same(*in[0])};
       case CoreOp::k_scan:
-        refuse("the range of a scan cannot be proved yet");
+        return scanned(node, in);
       case CoreOp::k_quantize:
         return {Wide{node.integer("lo"), node.integer("hi")}};
       case CoreOp::k_dequantize:
@@ -666,8 +675,14 @@ class Prover {
     return result;
   }
 
-  Bound contraction(const Node& node) const {
+  Bound contraction(const Node& node) {
     const OperandAxes of[2] = {operand_axes(node, 0), operand_axes(node, 1)};
+    const Count terms = count(shape(node.inputs[0]), of[0].contract);
+    if (node.text("combine", "mul") != "mul") {
+      const KnownInput scalars[] = {{{}, range(node.inputs[0]), {}}, {{}, range(node.inputs[1]), {}}};
+      const Graph combine = nested_body(node, "combine");
+      return repeated(prove_nested(combine, scalars).values[combine.outputs[0]], terms);
+    }
     for (const int w : {1, 0})
       if (operand(node, w).constant.defined()) return weighted(node, w, of);
 
@@ -677,7 +692,6 @@ class Prover {
     const auto term = [&](const Wide& x, const Wide& y) {
       return is_square ? interval::square(x) : interval::multiply(x, y);
     };
-    const Count terms = count(shape(node.inputs[0]), of[0].contract);
     const size_t channels = std::max(a.channels.size(), b.channels.size());
     for (size_t i = 0; i < of[0].contract.size() && channels > 0; ++i) {
       if (of[0].contract[i] + 1 != rank(node.inputs[0]) || of[1].contract[i] + 1 != rank(node.inputs[1])) continue;
@@ -722,6 +736,54 @@ class Prover {
         result[c] = hull(result[c], each[static_cast<size_t>(i)]);
     }
     return Bound(std::move(result));
+  }
+
+  // ---- nested bodies
+  Ranges prove_nested(const Graph& body, std::span<const KnownInput> inputs) {
+    try {
+      Ranges ranges = prove_ranges(body, inputs, maxima_);
+      lemmas_.insert(ranges.lemmas.begin(), ranges.lemmas.end());
+      return ranges;
+    } catch (const Error& error) {
+      refuse(error.what());
+    }
+  }
+
+  // What the step's body is promised of the carried values is an invariant: it must hold at first, and a step keeps it.
+  std::vector<Bound> scanned(const Node& node, std::span<const Known* const> in) {
+    const Graph step = nested_body(node, "body");
+    const auto carried = static_cast<size_t>(node.integer("carried"));
+    std::vector<KnownInput> inputs;
+    for (size_t i = 0; i < in.size(); ++i) {
+      const Value& inner = step.value(step.inputs[i]);
+      const bool is_whole = inner.shape.size() == shape(node.inputs[i]).size();
+      if (i < carried)
+        inputs.push_back({{}, inner.fact ? inner.fact->range : range_of(inner.type), {}});
+      else if (is_whole)
+        inputs.push_back({in[i]->constant, in[i]->range, in[i]->channels});
+      else
+        inputs.push_back({{}, in[i]->range, inner.shape.empty() ? std::vector<Interval>{} : in[i]->channels});
+    }
+    const auto hold = [&](const char* when, size_t i, const Interval& x) {
+      if (!inputs[i].range.contains(x))
+        refuse("the carried %", step.value(step.inputs[i]).name, " must lie in ", to_string(Wide(inputs[i].range)),
+               "; ", when, " it may lie in ", to_string(Wide(x)));
+    };
+    for (size_t i = 0; i < carried; ++i) hold("at first", i, in[i]->range);
+    const Ranges ranges = prove_nested(step, inputs);
+    std::vector<Bound> bounds;
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      const ValueId id = step.outputs[i];
+      if (i < carried) {
+        hold("after a step", i, ranges.values[id]);
+        bounds.push_back(hull(in[i]->range, ranges.values[id]));
+        continue;
+      }
+      bounds.push_back(Wide(ranges.values[id]));
+      if (const auto it = ranges.channels.find(id); it != ranges.channels.end())
+        bounds.back().channels.assign(it->second.begin(), it->second.end());
+    }
+    return bounds;
   }
 
   const Graph& body_;

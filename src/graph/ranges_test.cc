@@ -380,6 +380,108 @@ TEST(Ranges, MovementKeepsRanges) {
       HasSubstr("the start must lie in [0,8]; it may lie in [0,9]"));
 }
 
+// A leaky sum: h = (h * 3 + x) / 4 stays where x is; each step also gives 2h and h * w for constant weights.
+TEST(Ranges, ScansKeepTheInvariantsOfWhatTheyCarry) {
+  constexpr const char* kStep = R"(body step {
+    in %h : i16[3] in [-100,50]
+    in %x : i16[3] in [-100,50]
+    in %w : i16[3]
+    const %three : i16[] = {3}
+    const %four : i16[] = {4}
+    %a = mul(%h, %three) : i16[3]
+    %b = add(%a, %x) : i16[3]
+    %next = div(%b, %four) : i16[3]
+    %twice = add(%next, %next) : i16[3] fact [-150,150] "a lemma of the step"
+    %y = mul(%next, %w) : i16[3]
+    out %next, %twice, %y
+  })";
+  Graph scan;
+  scan.name = "f";
+  const ValueId h = scan.add_input({"h", kI16, {3}, {}, {}, {}}), x = scan.add_input({"x", kI16, {"T", 3}, {}, {}, {}}),
+                w = scan.add_constant("w", Tensor::from<int16_t>({3}, {1, -2, 0}));
+  Node node;
+  node.op = "scan";
+  node.inputs = {h, x, w};
+  node.attributes = {{"body", kStep}, {"carried", int64_t{1}}, {"count", "T"}};
+  for (const auto& [name, shape] :
+       {std::pair("final", Shape{3}), std::pair("twice", Shape{"T", 3}), std::pair("y", Shape{"T", 3})})
+    node.outputs.push_back(scan.add_value({name, kI16, shape, {}, {}, {}}));
+  scan.add_node(node);
+  scan.outputs = node.outputs;
+  verify_body(scan);
+
+  const auto ranges = prove_ranges(scan, std::vector<KnownInput>{between(-3, 50), between(-100, 40)}, {{"T", 10}});
+  EXPECT_EQ(ranges.values[scan.find("final")], (Interval{-100, 50}));
+  EXPECT_EQ(ranges.values[scan.find("twice")], (Interval{-150, 94}));
+  EXPECT_EQ(text_of(ranges.channels.at(scan.find("y"))), "[-100,47][-94,200][0,0]");
+  EXPECT_THAT(ranges.lemmas, ElementsAre("a lemma of the step"));
+
+  const auto refusal_of = [&](const Graph& graph, Interval first, Interval data) -> std::string {
+    try {
+      prove_ranges(graph, std::vector<KnownInput>{between(first.lo, first.hi), between(data.lo, data.hi)}, {{"T", 10}});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_THAT(refusal_of(scan, {-3, 51}, {0, 1}),
+              HasSubstr("carried %h must lie in [-100,50]; at first it may lie in [-3,51]"));
+  EXPECT_THAT(refusal_of(scan, {0, 1}, {-101, 0}), HasSubstr("body f, %final = scan(%h in [0,1], %x in [-101,0], "));
+  Graph grows = scan;
+  std::string step = kStep;
+  step.replace(step.find("{3}"), 3, "{4}");
+  grows.nodes[0].attributes["body"] = step;
+  EXPECT_THAT(refusal_of(grows, {0, 1}, {0, 4}), HasSubstr("after a step it may lie in [-100,51]"));
+}
+
+TEST(Ranges, DotCombinesByItsBody) {
+  Graph graph = parse_text(R"(body f {
+    in %x : i8[T,3] in [-5,4]
+    in %y : i8[2,3] in [0,7]
+    %z = dot(%x, %y) {contract_a=[1], contract_b=[1]} : i32[T,2]
+    out %z
+  })",
+                           "test");
+  graph.nodes[0].attributes["combine"] = R"(body distance {
+    in %a : i8[]
+    in %b : i8[]
+    %d = sub(%a, %b) : i8[]
+    %m = abs(%d) : i8[] fact [0,11] "a lemma of the scalars"
+    out %m
+  })";
+  verify_body(graph);
+  const auto ranges = prove_ranges(graph, std::vector<KnownInput>{between(-5, 4), between(0, 7)}, {{"T", 10}});
+  EXPECT_EQ(ranges.values[graph.find("z")], (Interval{0, 33}));
+  EXPECT_THAT(ranges.lemmas, ElementsAre("a lemma of the scalars"));
+  EXPECT_THROW(prove_ranges(graph, std::vector<KnownInput>{between(-128, 4), between(0, 7)}, {{"T", 10}}), Error);
+}
+
+// x * (255 - x) of u8: intervals give [0,65025], which an i16 does not hold; its values end at 16256.
+TEST(Ranges, FunctionsOfOneElementAreEnumeratedWhereIntervalsFail) {
+  const std::string lines = R"(in %x : u8[T,3]
+    const %c : i16[1] = {255}
+    %w = cast(%x) {type=i16} : i16[T,3]
+    %d = sub(%c, %w) : i16[T,3]
+    %y = mul(%w, %d) : i16[T,3]
+    %h = shr(%y, %k) : i16[T,3]
+    out %h)";
+  const std::string shift = "const %k : u8[] = {7}\n";
+  EXPECT_EQ(Case(shift + lines)["y"], "[0,16256]");
+  EXPECT_EQ(Case(shift + lines)["h"], "[0,127]");
+  EXPECT_EQ(Case(shift + lines, {between(3, 4)})["y"], "[753,1008]");
+  // Two different elements are not one.
+  EXPECT_THAT(refusal(R"(in %x : u8[T,3]
+    in %z : u8[T,3]
+    %w = cast(%x) {type=i16} : i16[T,3]
+    %v = cast(%z) {type=i16} : i16[T,3]
+    %y = mul(%w, %v) : i16[T,3])"),
+              HasSubstr("may lie in [0,65025], which does not fit i16"));
+  // Too many values, and a value that really does not fit.
+  EXPECT_THAT(refusal("in %x : i32[T]\n const %c : i32[] = {1} %y = add(%x, %c) : i32[T]"),
+              HasSubstr("does not fit i32"));
+  EXPECT_THAT(refusal("in %x : i8[T]\n %y = mul(%x, %x) : i8[T]"), HasSubstr("may lie in [0,16384]"));
+}
+
 TEST(Ranges, NarrowestTypes) {
   EXPECT_EQ(narrowest({-128, 127}), kI8);
   EXPECT_EQ(narrowest({0, 128}), kU8);
