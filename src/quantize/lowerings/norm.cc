@@ -37,16 +37,19 @@ bool constant_affine(const Graph& real, const Node& norm) {
          real.value(norm.inputs[2]).is_constant() && norm.integer("axis", -1) == -1;
 }
 
+// Whether one node alone needs the value, so that a composite may keep it inside.
+bool read_once(const Graph& real, ValueId value) { return real.consumers(value).size() == 1 && !real.is_output(value); }
+
 // Gathers of constant tables under a tree of Adds; false if a leaf is something else.
 bool collect_gathers(const Graph& real, ValueId value, std::vector<int>& gathers, std::vector<int>& adds) {
   const int p = real.producer(value);
-  if (p < 0 || real.consumers(value).size() != 1) return false;
+  if (p < 0 || !read_once(real, value)) return false;
   const Node& node = real.nodes[p];
   if (node.op == "Gather" && real.value(node.inputs[0]).is_constant() && node.integer("axis", 0) == 0) {
     gathers.push_back(p);
     return true;
   }
-  if (node.op != "Add") return false;
+  if (node.op != "Add" || node.inputs[0] == node.inputs[1]) return false;
   adds.push_back(p);
   return collect_gathers(real, node.inputs[0], gathers, adds) && collect_gathers(real, node.inputs[1], gathers, adds);
 }
@@ -194,7 +197,7 @@ std::optional<Region> match_add_norm(const Graph& real, int node) {
   const int add = real.producer(real.nodes[node].inputs[0]);
   if (!constant_affine(real, real.nodes[node]) || add < 0 || real.nodes[add].op != "Add") return std::nullopt;
   const Node& sum = real.nodes[add];
-  if (real.consumers(sum.outputs[0]).size() != 1 || real.value(sum.inputs[0]).is_constant() ||
+  if (!read_once(real, sum.outputs[0]) || real.value(sum.inputs[0]).is_constant() ||
       real.value(sum.inputs[1]).is_constant())
     return std::nullopt;
   Region region = norm_region(real, node, "add_norm");
