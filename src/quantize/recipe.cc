@@ -11,8 +11,13 @@
 namespace dyadic {
 namespace {
 
-const std::set<std::string> kRoles = {"weight",      "input", "output", "bias", "state",  "grad_output",
-                                      "grad_weight", "q",     "k",      "v",    "scores", "context"};
+const std::set<std::string> kRoles = {"weight", "input", "output", "q", "k", "v"};
+
+std::string joined(const std::set<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
 
 // Knows where it is in the file, so that every message can say so.
 class Reader {
@@ -65,9 +70,9 @@ class Reader {
     const auto& known = vocabulary_.parts.at(question);
     const auto row = known.find(part.name);
     if (row == known.end()) {
-      std::string names;
-      for (const auto& [name, unused] : known) names += (names.empty() ? "" : ", ") + name;
-      refuse(at, "unknown part '", part.name, "' for '", question, "'; known: ", names);
+      std::set<std::string> names;
+      for (const auto& [name, unused] : known) names.insert(name);
+      refuse(at, "unknown part '", part.name, "' for '", question, "'; known: ", joined(names));
     }
     if (!parameters || (parameters->is_boolean() && parameters->as_boolean()->get())) return part;
     const auto* table = parameters->as_table();
@@ -91,7 +96,7 @@ class Reader {
     std::map<std::string, Part> result;
     for (const auto& [key, value] : *table) {
       const std::string role(key.str());
-      if (!kRoles.count(role)) refuse(value, "unknown role '", role, "' in '", question, "'");
+      if (!kRoles.count(role)) refuse(value, "unknown role '", role, "' in '", question, "'; known: ", joined(kRoles));
       result[role] = part(value, question);
     }
     return result;

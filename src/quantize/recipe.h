@@ -36,7 +36,7 @@ std::string to_string(const Part& part);  // "affine(bits=8, symmetric=true)"
 
 // What the recipe says about one node.
 struct Answers {
-  std::map<std::string, Part> encode, fit;  // by role: weight, input, output, bias, q, k, v, context, ..
+  std::map<std::string, Part> encode, fit;  // by role: weight, input, output, q, k, v
   std::optional<Part> approximate;
   std::map<std::string, Part> restructure;  // by part name
 };

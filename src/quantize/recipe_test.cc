@@ -248,7 +248,8 @@ TEST(Recipe, EveryUnknownNameIsRefusedWithItsLine) {
   EXPECT_THAT(rule_refusal("ops = \"Gemm\""), StartsWith("test.toml:3: unknown key 'ops' in a rule"));
   EXPECT_THAT(rule_refusal("\nwhere = { wieght = \"constant\" }"),
               StartsWith("test.toml:4: unknown predicate 'wieght'"));
-  EXPECT_THAT(rule_refusal("encode.wieght = \"blue\""), StartsWith("test.toml:3: unknown role 'wieght' in 'encode'"));
+  EXPECT_THAT(rule_refusal("encode.wieght = \"blue\""),
+              StartsWith("test.toml:3: unknown role 'wieght' in 'encode'; known: input, k, output, q, v, weight"));
   EXPECT_THAT(rule_refusal("encode.weight = \"bleu\""),
               StartsWith("test.toml:3: unknown part 'bleu' for 'encode'; known: blue, green"));
   EXPECT_THAT(rule_refusal("fit.input = { wide = { } }"), StartsWith("test.toml:3: unknown part 'wide' for 'fit'"));
