@@ -1,8 +1,10 @@
 #include "quantize/lowering.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/status.h"
+#include "quantize/rewrite.h"
 
 namespace dyadic {
 
@@ -59,28 +61,40 @@ Partition partition(const Graph& real) {
   return result;
 }
 
-WishAnswer LoweringContext::answer(int node, const std::string& role) const {
-  const Answers& a = answers_[node];
-  const auto find = [&](const std::map<std::string, Part>& parts) {
-    const auto it = parts.find(role);
-    // q, k, v are inputs of Attention with roles of their own.
-    return it != parts.end() || (role != "q" && role != "k" && role != "v") ? it : parts.find("input");
+WishAnswer LoweringContext::answer(ValueId value, int node, const std::string& role) const {
+  const auto find = [](const std::map<std::string, Part>& parts, const std::string& key) -> const Part* {
+    const auto it = parts.find(key);
+    return it == parts.end() ? nullptr : &it->second;
   };
-  const auto encode = find(a.encode), fit = find(a.fit);
-  if (encode == a.encode.end())
+  const Part *encode = find(answers_[node].encode, role), *fit = find(answers_[node].fit, role);
+  if (role == "q" || role == "k" || role == "v") {  // inputs with roles of their own
+    if (!encode) encode = find(answers_[node].encode, "input");
+    if (!fit) fit = find(answers_[node].fit, "input");
+  }
+  if (!encode) {
+    int producer = real.producer(value);
+    // Factors of restructuring stand between a producer and the reader that its rule speaks of.
+    while (producer >= 0 && is_channel_mul(real, real.nodes[producer]))
+      producer = real.producer(real.nodes[producer].inputs[0]);
+    if (producer >= 0) {
+      encode = find(answers_[producer].encode, "output");
+      if (!fit) fit = find(answers_[producer].fit, "output");
+    }
+  }
+  if (!encode)
     fail(ErrorKind::kContract, "the recipe gives no encode.", role, " for node ", real.nodes[node].name, " (",
          real.nodes[node].op, "); add a rule with op = \"", real.nodes[node].op, "\" and encode.", role);
-  return {encode->second, fit == a.fit.end() ? Part{"min-max", {}} : fit->second};
+  return {*encode, fit ? *fit : Part{"min-max", {}}};
 }
 
 const Encoding& LoweringContext::encoding(ValueId value, int node, const std::string& role) const {
-  const auto it = edges_.find({value, answer(node, role)});
+  const auto it = edges_.find({value, answer(value, node, role)});
   DYADIC_CHECK(it != edges_.end(), real.value(value).name, " ", role);
   return it->second.encoding;
 }
 
 ValueId LoweringContext::input(ValueId value, int node, const std::string& role) const {
-  const auto it = edges_.find({value, answer(node, role)});
+  const auto it = edges_.find({value, answer(value, node, role)});
   DYADIC_CHECK(it != edges_.end() && it->second.core >= 0, real.value(value).name, " ", role);
   return it->second.core;
 }
@@ -113,14 +127,18 @@ ValueId LoweringContext::constant(const std::string& name, Tensor tensor) {
 }
 
 Encoding LoweringContext::weight_encoding(int node, const std::string& role, const Tensor& weight) const {
-  const WishAnswer wish = answer(node, role);
+  const WishAnswer wish = answer(-1, node, role);
   const EncodePart& part = registry.encode(wish.encode.name);
   Encoding encoding = part.prototype(wish.encode);
+  const auto values = weight.span<float>();
+  for (size_t i = 0; i < values.size(); ++i)
+    if (!std::isfinite(values[i]))
+      fail(ErrorKind::kContract, "node ", real.nodes[node].name, ": its ", role, " is not finite at element ", i);
   const bool per_row = !encoding.granularity.axes.empty();
   const int64_t rows = per_row ? weight.dim(0) : 1, columns = rows ? weight.count() / rows : 0;
   for (int64_t r = 0; r < rows; ++r) {
     auto observer = registry.fit(wish.fit.name).make(wish.fit);
-    observer->observe(weight.span<float>().subspan(static_cast<size_t>(r * columns), static_cast<size_t>(columns)));
+    observer->observe(values.subspan(static_cast<size_t>(r * columns), static_cast<size_t>(columns)));
     part.append(wish.encode, observer->fit(encoding.codes, part.symmetric(wish.encode)), encoding);
   }
   return encoding;

@@ -53,6 +53,7 @@ Partition partition(const Graph& real);
 // How a wish is answered: the parts that decide its encoding.
 struct WishAnswer {
   Part encode, fit;
+  bool operator==(const WishAnswer&) const = default;
   bool operator<(const WishAnswer& o) const { return std::tie(encode, fit) < std::tie(o.encode, o.fit); }
 };
 
@@ -71,8 +72,9 @@ class LoweringContext {
   const Graph& real;
   const Registry& registry;
 
-  // The answer to a wish; kContract naming the node if the recipe gives none.
-  WishAnswer answer(int node, const std::string& role) const;
+  // The answer to a wish for `value`: the node's for that role, else the output role of the value's producer (-1: a
+  // constant has none). kContract naming the node if the recipe gives none.
+  WishAnswer answer(ValueId value, int node, const std::string& role) const;
   const Answers& answers(int node) const { return answers_[node]; }
   void set_edge(ValueId value, const WishAnswer& answer, Encoding encoding) {
     edges_[{value, answer}].encoding = encoding;

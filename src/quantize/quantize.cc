@@ -149,11 +149,15 @@ Quantized quantize(const Graph& source, const Symbols& symbols, const Recipe& re
   std::map<ValueId, std::vector<Observation>> observations;
   for (const auto& [lowering, region] : parts.regions)
     for (Wish& wish : lowering->wishes(real, region)) {
-      WishAnswer answer = context.answer(wish.node, wish.role);
+      WishAnswer answer = context.answer(wish.value, wish.node, wish.role);
       auto& list = observations[wish.value];
-      const bool known = std::any_of(
-          list.begin(), list.end(), [&](const Observation& o) { return !(o.answer < answer) && !(answer < o.answer); });
+      const bool known =
+          std::any_of(list.begin(), list.end(), [&](const Observation& o) { return o.answer == answer; });
       if (known) continue;
+      if (!registry.encode(answer.encode.name).prototype(answer.encode).granularity.axes.empty())
+        fail(
+            ErrorKind::kContract, "node ", real.nodes[wish.node].name, ": encode.", wish.role,
+            " is of a computed value, which has one scale for the whole tensor; granularity is for weights and tables");
       auto observer = registry.fit(answer.fit.name).make(answer.fit);
       list.push_back({std::move(answer), std::move(wish.clip_low), std::move(observer)});
     }

@@ -4,6 +4,11 @@
 
 namespace dyadic {
 
+bool is_channel_mul(const Graph& graph, const Node& node) {
+  return node.op == "Mul" && node.inputs.size() == 2 && graph.value(node.inputs[1]).is_constant() &&
+         graph.value(node.inputs[1]).constant.rank() <= 1;
+}
+
 std::vector<int> linear_consumers(const Graph& graph, ValueId value, bool only) {
   std::vector<int> result;
   for (int n : graph.consumers(value)) {

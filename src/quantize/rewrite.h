@@ -8,6 +8,9 @@
 
 namespace dyadic {
 
+// Whether the node multiplies its first operand by a constant scalar or by one constant factor a channel.
+bool is_channel_mul(const Graph& graph, const Node& node);
+
 // The nodes that read `value` as their first operand through a constant weight (Gemm); empty if any consumer is
 // something else and `only` is set.
 std::vector<int> linear_consumers(const Graph& graph, ValueId value, bool only);

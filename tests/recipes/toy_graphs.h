@@ -77,11 +77,12 @@ struct ToyEncoder {
                   position = m.input("position", {"T"}, DataType::kI32), type = m.input("type", {"T"}, DataType::kI32),
                   start = m.input("start", {"B"}, DataType::kI32), length = m.input("length", {"B"}, DataType::kI32);
     const auto gather = [&](const std::string& name, int64_t rows, double deviation, ValueId index) {
-      return m.node("Gather", "embeddings/" + name, {m.constant(name + ".weight", {rows, width}, 0, deviation), index},
+      return m.node("Gather", name, {m.constant(name + ".weight", {rows, width}, 0, deviation), index},
                     {{"axis", int64_t{0}}});
     };
-    const ValueId words = gather("words", vocabulary, 1, token), types = gather("types", 2, 0.2, type),
-                  places = gather("positions", positions, 0.3, position);
+    const ValueId words = gather("embeddings/words", vocabulary, 1, token),
+                  types = gather("embeddings/types", 2, 0.2, type),
+                  places = gather("embeddings/positions", positions, 0.3, position);
     ValueId x = m.norm("embeddings/LayerNorm",
                        m.node("Add", "embeddings/add2", {m.node("Add", "embeddings/add1", {words, types}), places}));
     for (int64_t i = 0; i < layers; ++i) {

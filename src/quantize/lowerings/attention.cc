@@ -47,7 +47,10 @@ void lower_attention(LoweringContext& context, const Region& region) {
 
   const int64_t heads = node.integer("heads"), head_dim = node.integer("head_dim");
   const double steps = softmax->steps_per_unit(*approximation);
-  const Dyadic distance = encode_ratio(scale[0] * scale[1] * (node.has("scale") ? node.number("scale") : 1 / std::sqrt(static_cast<double>(head_dim))) * steps, node.name + " distance");
+  const Dyadic distance = encode_ratio(
+      scale[0] * scale[1] * (node.has("scale") ? node.number("scale") : 1 / std::sqrt(static_cast<double>(head_dim))) *
+          steps,
+      node.name + " distance");
   const Dyadic requantize = encode_ratio(scale[2] / out_scale * 0x1p-16, node.name + " context");
   const auto table = softmax->table(*approximation);
   const std::string name = region.name + "/";

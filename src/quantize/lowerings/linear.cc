@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "quantize/lowering.h"
 #include "quantize/ratio.h"
+#include "quantize/rewrite.h"
 #include "quantize/unary.h"
 
 namespace dyadic {
@@ -14,11 +15,6 @@ bool is_product(const Graph& real, const Node& node) {
   return node.op == "Gemm" && node.integer("transB", 0) == 1 && real.value(node.inputs[1]).is_constant() &&
          !real.value(node.inputs[0]).is_constant() &&
          (node.inputs.size() < 3 || real.value(node.inputs[2]).is_constant());
-}
-
-bool is_channel_mul(const Graph& real, const Node& node) {
-  return node.op == "Mul" && node.inputs.size() == 2 && real.value(node.inputs[1]).is_constant() &&
-         real.value(node.inputs[1]).constant.rank() <= 1;
 }
 
 // The only consumer of a node's result, or -1.
@@ -126,8 +122,7 @@ void lower_linear(LoweringContext& context, const Region& region) {
   const int first = products[0];
   const ValueId x = real.nodes[first].inputs[0];
   for (int p : products)
-    if (context.answer(p, "input") < context.answer(first, "input") ||
-        context.answer(first, "input") < context.answer(p, "input"))
+    if (context.answer(x, p, "input") != context.answer(x, first, "input"))
       fail(ErrorKind::kContract, "products of one input, ", region.name, ", must wish one encoding of it");
   const Encoding& x_encoding = context.encoding(x, first, "input");
   const double x_scale = tensor_scale(x_encoding, region.name);

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "quantize/lowering.h"
 #include "quantize/ratio.h"
+#include "quantize/rewrite.h"
 
 namespace dyadic {
 namespace {
@@ -16,7 +17,7 @@ std::vector<int> channel_muls(const Graph& real, ValueId y) {
   std::vector<int> muls;
   for (int c : real.consumers(y)) {
     const Node& node = real.nodes[c];
-    if (node.op == "Mul" && node.inputs[0] == y && real.value(node.inputs[1]).is_constant()) muls.push_back(c);
+    if (is_channel_mul(real, node) && node.inputs[0] == y) muls.push_back(c);
   }
   return muls;
 }
