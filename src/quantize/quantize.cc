@@ -92,18 +92,19 @@ Graph restructure(Graph real, const Recipe& recipe, const Registry& registry,
     int64_t wanted = 0, done = 0;
     for (size_t n = 0; n < original.size(); ++n) {
       const auto answer = answers[n].restructure.find(part.info.name);
-      if (answer == answers[n].restructure.end() || !part.ops.count(original[n].op)) continue;
+      if (answer == answers[n].restructure.end()) continue;
+      ++wanted;
+      if (!part.ops.count(original[n].op)) continue;
       const auto at =
           std::find_if(real.nodes.begin(), real.nodes.end(), [&](const Node& x) { return x.name == original[n].name; });
       DYADIC_CHECK(at != real.nodes.end(), original[n].name);
-      ++wanted;
       if (!part.apply(real, static_cast<int>(at - real.nodes.begin()), answer->second, ranges)) continue;
       ++done;
       if (applied) applied->push_back(part.info.name + " at " + original[n].name);
     }
     if (wanted > 0 && done == 0 && warnings)
-      warnings->push_back(
-          cat("restructure ", part.info.name, ": none of its ", wanted, " nodes has surroundings that it rewrites"));
+      warnings->push_back(cat("restructure ", part.info.name, ": none of the ", wanted,
+                              " nodes that rules give it has an operator and surroundings that it rewrites"));
   }
   real.remove_dead();
   return real;
