@@ -32,8 +32,7 @@ inline void spit(const std::string& path, const std::string& text) {
 // `arguments` is a shell line behind the program's name; `prefix` sets environment variables or pipes into it.
 inline CliResult cli(const std::string& arguments, const std::string& prefix = "") {
   static const std::string dir = temporary_dir();
-  const std::string command =
-      prefix + " " + dyadic_program() + " " + arguments + " >" + dir + "/out 2>" + dir + "/err";
+  const std::string command = prefix + " " + dyadic_program() + " " + arguments + " >" + dir + "/out 2>" + dir + "/err";
   const int status = std::system(command.c_str());
   CliResult result;
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
