@@ -2,6 +2,8 @@
 // one loop per row. The core of `export c` and of generated kernels.
 #pragma once
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "graph/graph.h"
 #include "graph/ranges.h"
@@ -13,10 +15,13 @@ struct CFunction {
   std::string prelude;  // helper definitions (dyadic_shr, ..), the same for every function: print once a file
   std::string code;     // the function's definition
   // Its parameters: pointers to the inputs then to the outputs in graph order, then one int64_t a symbol (sorted by
-  // name), then `void* scratch` of at least scratch_bytes(bindings) bytes.
+  // name), then `void* scratch`, 64-byte aligned, of at least scratch_bytes(bindings) bytes. Pointers are restrict.
+  std::vector<std::pair<Dim, int>> scratch;  // what lies in scratch: count and bytes of an element
+  int64_t scratch_bytes(const Bindings& bindings) const;
 };
 
-// `ranges` (from prove_ranges on the same graph) lets the printer narrow temporaries.
+// `ranges` (from prove_ranges on the same graph) lets the printer narrow temporaries. The code does not check indices
+// or facts. kContract naming the node for operations that touch real numbers and for scan.
 CFunction print_c(const Graph& body, const Ranges& ranges, const std::string& symbol);
 
 }  // namespace dyadic
