@@ -499,7 +499,7 @@ class Prover {
         return {sliced(node)};
       case CoreOp::k_update_slice: {
         const int along = axis(node);
-        check_start(node, 2, along, count(shape(node.inputs[1])[along]).most);
+        check_start(node, 2, shape(node.inputs[0])[along], shape(node.inputs[1])[along]);
         if (is_last(node, along)) return {hull(in[0]->range, in[1]->range)};
         return {elementwise(std::span(in).first(2), [](X x) { return hull(x[0], x[1]); })};
       }
@@ -558,12 +558,16 @@ class Prover {
            extent.is_constant() ? "" : "; its min with the maximum of an iota of that size would be proved");
   }
 
-  // The size may be symbolic: then the start is held to the largest one.
-  void check_start(const Node& node, size_t position, int along, int64_t size) const {
-    const int64_t fixed = node.integer("start", 0), last = count(shape(node.inputs[0])[along]).most - size;
+  void check_start(const Node& node, size_t position, const Dim& extent, const Dim& size) const {
+    // The least room that any symbols (>= 1) leave.
+    const bool is_comparable = size.is_constant() || size.symbols == extent.symbols;
+    if (!is_comparable && !extent.is_constant())
+      refuse(dyadic::to_string(size), " elements are not proved to fit in ", dyadic::to_string(extent));
+    const int64_t last = extent.factor - (is_comparable ? size.factor : count(size).most);
+    const int64_t fixed = node.integer("start", 0);
     const Interval start = node.inputs.size() > position ? range(node.inputs[position]) : Interval{fixed, fixed};
     if (start.lo < 0 || start.hi > last)
-      refuse("the start must lie in [0,", last, "]; it may lie in ", to_string(Wide(start)));
+      refuse("the start must lie in [0,", last, "], whatever the symbols are; it may lie in ", to_string(Wide(start)));
   }
 
   // The entries of x [..,K] that an index along the last axis reaches.
@@ -594,7 +598,7 @@ class Prover {
     const Known& x = operand(node, 0);
     const int along = axis(node);
     const int64_t size = node.integer("size");
-    check_start(node, 1, along, size);
+    check_start(node, 1, shape(node.inputs[0])[along], size);
     if (!is_last(node, along)) return same(x);
     if (x.channels.empty() || node.inputs.size() > 1 || size == 0) return range_only(x);
     const auto begin = x.channels.begin() + node.integer("start", 0);

@@ -26,7 +26,9 @@ struct Ranges {
   std::vector<std::string> lemmas;  // of the facts that narrowed something, sorted, unique
 };
 
-// `maxima` bounds every symbol. kContract naming the node, its operands' ranges and the type that does not hold them.
+// `maxima` bounds every symbol, which is at least 1. What compares a Value with a symbolic size (an index, a start) is
+// proved for all sizes, everything else at the maxima. kContract naming the node, its operands' ranges and the type
+// that does not hold them.
 Ranges prove_ranges(const Graph& body, std::span<const KnownInput> inputs, const Bindings& maxima);
 
 // Proves every composite of a model's main graph in order, each body's inputs taking its producer's output ranges;

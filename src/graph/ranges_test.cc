@@ -352,6 +352,7 @@ TEST(Ranges, IndicesAreProvedWhateverTheSymbolsAre) {
 
 TEST(Ranges, MovementKeepsRanges) {
   const Case c(R"(in %x : i8[T,3] in [-3,4]
+    in %y : i8[10,3] in [-3,4]
     in %u : i8[2,3] in [5,6]
     in %i : u32[2] in [0,1]
     in %n : i8[1,5,5,2] in [1,2]
@@ -360,8 +361,8 @@ TEST(Ranges, MovementKeepsRanges) {
     in %packed : i4[8] in [-8,3]
     const %base : i32[4,3] = {7,7,7,7,7,7,7,7,7,7,7,7}
     %v, %k = top_k(%x) {k=2} : i8[T,2], u32[T,2]
-    %w = update_slice(%x, %u, %at) {axis=0} : i8[T,3]
-    %s = slice(%x, %at) {axis=0, size=2} : i8[2,3]
+    %w = update_slice(%y, %u, %at) {axis=0} : i8[10,3]
+    %s = slice(%y, %at) {axis=0, size=2} : i8[2,3]
     %sum = scatter_add(%base, %i, %d) : i32[4,3]
     %p = patches(%n) {kernel=[3,3], stride=[1,1], dilation=[1,1], pads=[1,1,1,1], pad_code=-7} : i8[1,5,5,3,3,2]
     %q = patches(%n) {kernel=[3,3], stride=[1,1], dilation=[1,1], pads=[0,0,0,0], pad_code=-7} : i8[1,3,3,3,3,2]
@@ -375,9 +376,28 @@ TEST(Ranges, MovementKeepsRanges) {
   EXPECT_EQ(c["p"], "[-7,2]");
   EXPECT_EQ(c["q"], "[1,2]");
   EXPECT_EQ(c["c"], "[-8,3]");
-  EXPECT_THAT(
-      refusal("in %x : i8[T] in [0,1]\n in %at : i32[] in [0,9]\n %y = slice(%x, %at) {axis=0, size=2} : i8[2]"),
-      HasSubstr("the start must lie in [0,8]; it may lie in [0,9]"));
+}
+
+TEST(Ranges, StartsAreProvedWhateverTheSymbolsAre) {
+  const auto sliced = [](const char* size_of_x, int64_t start) {
+    return cat("in %x : i8[", size_of_x, "]\n in %at : i32[] in [0,", start,
+               "]\n %y = slice(%x, %at) {axis=0, size=2} : i8[2]");
+  };
+  EXPECT_EQ(Case(sliced("10", 8))["y"], "[-128,127]");
+  EXPECT_THAT(refusal(sliced("10", 9)),
+              HasSubstr("the start must lie in [0,8], whatever the symbols are; it may lie in [0,9]"));
+  EXPECT_EQ(Case(sliced("3*T", 1))["y"], "[-128,127]");
+  EXPECT_THAT(refusal(sliced("3*T", 2)), HasSubstr("must lie in [0,1]"));
+  EXPECT_THAT(refusal(sliced("T", 0)), HasSubstr("must lie in [0,-1]"));
+  const auto updated = [](const char* whole, const char* part) {
+    return cat("in %x : i8[", whole, "]\n in %p : i8[", part, "]\n %y = update_slice(%x, %p) {axis=0} : i8[", whole,
+               "]");
+  };
+  EXPECT_EQ(Case(updated("T", "T"))["y"], "[-128,127]");
+  EXPECT_EQ(Case(updated("10", "T"))["y"], "[-128,127]");
+  EXPECT_THAT(refusal(updated("9", "T")), HasSubstr("must lie in [0,-1]"));
+  EXPECT_THAT(refusal(updated("T", "B"), {}, {{"T", 10}, {"B", 1}}),
+              HasSubstr("B elements are not proved to fit in T"));
 }
 
 // A leaky sum: h = (h * 3 + x) / 4 stays where x is; each step also gives 2h and h * w for constant weights.
