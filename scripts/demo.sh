@@ -11,7 +11,7 @@ source "$(dirname "$0")/lib.sh"
 
 out=build/demo
 dyadic=build/release/dyadic
-float=$DYADIC_MODELS/all-MiniLM-L6-v2
+float=${DYADIC_MODELS#"$PWD"/}/all-MiniLM-L6-v2
 recipe=recipes/default.toml
 
 # show COMMAND...: prints the command, then runs it. save FILE COMMAND...: the same, with its stdout into $out/FILE.
@@ -57,7 +57,7 @@ fi
 
 say "time, one thread"
 save bench.json "$dyadic" bench "$out/model.dyad" --batch 1,32 --length 16,128,384 --threads 1 --baseline "$float" --json
-save float.jsonl "$dyadic" run "$float" <"$out/evaluation.txt"
+save float.jsonl "$dyadic" run "$float" "$out/evaluation.txt"
 save ort.json build/venv/bin/python scripts/ort_baseline.py "$float" --batch 1,32 --length 16,128,384 --threads 1 \
   --texts "$out/evaluation.txt" --embeddings "$out/float.jsonl" ||
   { rm -f "$out/ort.json" && echo "ONNX Runtime is left out of the table" >&2; }
