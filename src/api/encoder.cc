@@ -66,7 +66,7 @@ class FloatEncoder : public TokenizingEncoder {
 
 class IntegerEncoder : public TokenizingEncoder {
  public:
-  IntegerEncoder(const std::string& path, std::shared_ptr<const Model> model, const EncoderOptions& options)
+  IntegerEncoder(const std::string& path, const std::shared_ptr<const Model>& model, const EncoderOptions& options)
       : TokenizingEncoder(load_tokenizer(model->assets, path), metadata_integer(model->metadata, "max_length", 512),
                           model->symbols.count("L") ? model->symbols.at("L").maximum : 512, options),
         session_(model, options.session),

@@ -79,7 +79,7 @@ Var BodyBuilder::scalar(DataType type, int64_t value) {
   return {graph_.add_constant(graph_.find(label) < 0 ? label : label + "_" + text(type), std::move(tensor))};
 }
 
-Var BodyBuilder::emit(const std::string& op, std::vector<Var> inputs, Attributes attributes) {
+Var BodyBuilder::emit(const std::string& op, const std::vector<Var>& inputs, Attributes attributes) {
   return this->op(op, inputs, std::move(attributes)).at(0);
 }
 
@@ -222,7 +222,7 @@ Var BodyBuilder::concat(const std::vector<Var>& parts, int axis) {
   return emit("concat", parts, {{"axis", int64_t{axis}}});
 }
 
-Var BodyBuilder::reshape(Var x, Shape shape) { return emit("reshape", {x}, {{"shape", to_string(shape)}}); }
+Var BodyBuilder::reshape(Var x, const Shape& shape) { return emit("reshape", {x}, {{"shape", to_string(shape)}}); }
 
 Var BodyBuilder::transpose(Var x, std::vector<int64_t> perm) {
   return emit("transpose", {x}, {{"perm", std::move(perm)}});

@@ -74,7 +74,7 @@ class BodyBuilder {
   Var gather(Var x, Var indices, int axis = 0, int batch = 0);
   Var slice(Var x, int axis, int64_t start, int64_t size);
   Var concat(const std::vector<Var>& parts, int axis);
-  Var reshape(Var x, Shape shape);
+  Var reshape(Var x, const Shape& shape);
   Var transpose(Var x, std::vector<int64_t> perm);
   Var iota(Dim count, DataType type);
   // Any core operation by name, for those without a method of their own.
@@ -90,7 +90,7 @@ class BodyBuilder {
   Graph build();
 
  private:
-  Var emit(const std::string& op, std::vector<Var> inputs, Attributes attributes = {});
+  Var emit(const std::string& op, const std::vector<Var>& inputs, Attributes attributes = {});
   std::pair<Var, Var> resolve(Operand a, Operand b);
   Graph graph_;
 };
