@@ -287,8 +287,10 @@ TEST(Quantize, WhatTheBodiesCannotTakeIsNamed) {
       {"op = \"Gelu\"\nencode.input = { affine = { bits = 16 } }", "so that it is a table"},
       {"match = \"*/query\"\nencode.input = { affine = { bits = 7 } }", "must wish one encoding of it"},
   };
-  for (const auto& [rule, message] : cases)
-    EXPECT_THAT(refusal([&] { quantized(toy, default_and(cat("[[rule]]\n", rule))); }), HasSubstr(message)) << rule;
+  for (const auto& [rule, message] : cases) {
+    const Recipe recipe = default_and(cat("[[rule]]\n", rule));
+    EXPECT_THAT(refusal([&] { quantized(toy, recipe); }), HasSubstr(message)) << rule;
+  }
 }
 
 TEST(Quantize, CalibrationMustBeThereAndFinite) {
