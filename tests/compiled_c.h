@@ -23,7 +23,8 @@ inline bool has_compiler(const std::string& compiler) {
 // One printed body. Its entry takes pointers to inputs and outputs, and the symbols in the order of their names.
 class CompiledC {
  public:
-  // `stem` is a path without ending, for the files that are written. kFailed with the compiler's words if it fails.
+  // `stem` is a path without ending, for the files that are written; one that was loaded before is not loaded anew.
+  // kFailed with the compiler's words if it fails.
   CompiledC(const Graph& body, const CFunction& function, const std::string& compiler, const std::string& flags,
             const std::string& stem)
       : body_(body), function_(function) {
