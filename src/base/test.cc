@@ -1,4 +1,7 @@
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <random>
 
@@ -94,10 +97,36 @@ TEST(AtomicFile, LeavesTheOldFileUntouchedWithoutCommit) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(path).parent_path()), {}), 1);
 }
 
-TEST(AtomicFile, ReportsAFullDisk) {
-  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "SKIPPED: no /dev/full";
-  EXPECT_THROW(AtomicFile("/nonexistent-folder/x"), Error);
+// A file size limit makes a write fail in the middle, as a full disk does.
+TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNoTemporary) {
+  const std::string path = test::temporary_dir() + "/x";
+  {
+    AtomicFile file(path);
+    file.write("old");
+    file.commit();
+  }
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{4096, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  std::string message;
+  try {
+    AtomicFile file(path);
+    file.write(std::string(1 << 20, 'n'));
+    file.commit();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kFailed);
+    message = error.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_THAT(message, testing::HasSubstr(path));
+  EXPECT_EQ(read_file(path), "old");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(path).parent_path()), {}), 1);
 }
+
+TEST(AtomicFile, NamesAFolderThatIsNotThere) { EXPECT_THROW(AtomicFile("/nonexistent-folder/x"), Error); }
 
 TEST(Json, CapsAndMessages) {
   auto message = [](std::string_view text, JsonLimits limits = {}) -> std::string {

@@ -86,6 +86,4 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<
   if (s.error) std::rethrow_exception(s.error);
 }
 
-int hardware_threads() { return std::max(1u, std::thread::hardware_concurrency()); }
-
 }  // namespace dyadic

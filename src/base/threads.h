@@ -26,6 +26,4 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-int hardware_threads();
-
 }  // namespace dyadic

@@ -38,8 +38,4 @@ std::shared_ptr<const Model> load_model(const std::string& path) {
       model_from_json(text, path + ": " + kGraph, [&](const std::string& name) { return file->tensor(name); }));
 }
 
-bool looks_like_dyad(const std::string& path) {
-  return path.size() > 5 && path.compare(path.size() - 5, 5, ".dyad") == 0;
-}
-
 }  // namespace dyadic

@@ -15,7 +15,4 @@ void save_model(const std::string& path, const Model& model);
 // anything large is allocated; constants stay views of the map. kMalformed naming file and offset or key.
 std::shared_ptr<const Model> load_model(const std::string& path);
 
-// Whether the file's name ends in ".dyad".
-bool looks_like_dyad(const std::string& path);
-
 }  // namespace dyadic
