@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graph/model.h"
@@ -77,7 +78,7 @@ class LoweringContext {
   WishAnswer answer(ValueId value, int node, const std::string& role) const;
   const Answers& answers(int node) const { return answers_[node]; }
   void set_edge(ValueId value, const WishAnswer& answer, Encoding encoding) {
-    edges_[{value, answer}].encoding = encoding;
+    edges_[{value, answer}].encoding = std::move(encoding);
   }
   // The encoding of a wish, e.g. of a coded point inside a region.
   const Encoding& encoding(ValueId value, int node, const std::string& role) const;
