@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "runtime/tile/row_fusion.h"
 #include "runtime/tile/row_program.h"
 
 namespace dyadic::tile {
@@ -30,6 +31,7 @@ class RowCompiler {
       for (const ValueId v : node().outputs)
         if (stored[v]) store(v);
     remove_unused();
+    fuse(program_.instructions_, registers_.size(), isa_);
     assign_registers();
     for (const Instruction& i : program_.instructions_) program_.has_reduction_ |= is_reduction(i.key.op);
   }
@@ -150,6 +152,10 @@ class RowCompiler {
   // loop takes them as scalars. `row`: works on one number a row; `row_result`: gives one.
   Operand emit(LoopKey key, bool row, bool row_result, std::vector<Operand> src,
                std::array<int64_t, 3> constants = {}) {
+    if (mask_of(src) == 1 && src.size() == 2 && swapped(key.op)) {
+      key.op = *swapped(key.op);
+      std::swap(src[0], src[1]);
+    }
     unsigned mask = mask_of(src), supported = mask;
     for (;; supported = (supported - 1) & mask) {
       key.scalars = supported;
@@ -169,6 +175,25 @@ class RowCompiler {
     instruction.dst[0] = new_register(result_lane(key), row_result);
     program_.instructions_.push_back(instruction);
     return instruction.dst[0];
+  }
+
+  // The operation with its operands exchanged.
+  static std::optional<Op> swapped(Op op) {
+    switch (op) {
+      case Op::kAdd:
+      case Op::kMul:
+      case Op::kMin:
+      case Op::kMax:
+      case Op::kAnd:
+      case Op::kOr:
+      case Op::kXor:
+      case Op::kEq:
+        return op;
+      case Op::kSub:
+        return Op::kRsub;
+      default:
+        return std::nullopt;
+    }
   }
 
   // A scalar source, repeated in a register.
@@ -222,6 +247,13 @@ class RowCompiler {
   void generate_mul_shift(const Node& node);
   void generate_lookup(const Node& node);
   void generate_reduce(const Node& node);
+  // a = 0 - b, computed in this stage.
+  bool is_negative_of(ValueId a, ValueId b) const {
+    const int n = producer_of(a);
+    if (n < 0 || graph_.nodes[n].op != "sub" || graph_.nodes[n].inputs[1] != b) return false;
+    const Tensor& zero = graph_.value(graph_.nodes[n].inputs[0]).constant;
+    return zero.defined() && zero.count() == 1 && zero.at(0) == 0;
+  }
   struct ColumnIndex {
     ValueId x;
     std::vector<Instruction::Segment> segments;
@@ -233,7 +265,7 @@ class RowCompiler {
       if (std::count(graph_.nodes[n].outputs.begin(), graph_.nodes[n].outputs.end(), v)) return n;
     return -1;
   }
-  void generate_clamp(const Node& node, Operand lo, Operand hi, DataType from);
+  void generate_clamp(const Node& node, Interval bounds);
 
   // ---------------------------------------------------------------- results
 
@@ -370,10 +402,15 @@ void RowCompiler::generate(const Node& node) {
     case CoreOp::k_max:
       return exact(Op::kMax);
     case CoreOp::k_clamp: {
-      DataType from = lane(out);
-      for (const ValueId v : node.inputs) from = wider(from, lane(v));
+      const Tensor &lo = graph_.value(node.inputs[1]).constant, &hi = graph_.value(node.inputs[2]).constant;
+      if (lo.defined() && hi.defined() && lo.count() == 1 && hi.count() == 1 && lo.at(0) <= hi.at(0))
+        return generate_clamp(node, {lo.at(0), hi.at(0)});
+      DataType type = lane(out);
+      for (const ValueId v : node.inputs) type = wider(type, lane(v));
       const bool row = is_row(out);
-      return generate_clamp(node, get(node.inputs[1], from, row), get(node.inputs[2], from, row), from);
+      const std::vector<Operand> src = {get(node.inputs[0], type, row), get(node.inputs[1], type, row)};
+      const Operand low = emit({Op::kMax, type, type}, row, row, src);
+      return define(out, emit({Op::kMin, type, type}, row, row, {low, get(node.inputs[2], type, row)}));
     }
     case CoreOp::k_shl: {
       // A count of 32 and more needs 64-bit lanes even where x = 0 keeps the result small.
@@ -420,6 +457,9 @@ void RowCompiler::generate(const Node& node) {
       const DataType type = lane(out);
       const bool row = is_row(out);
       const Operand condition = get(node.inputs[0], k32, row);
+      if (type == k32 && is_negative_of(node.inputs[1], node.inputs[2]))
+        return define(out, emit({Op::kNegateIf, k32, k32}, row, row,
+                                {spread(condition, k32, row), get(node.inputs[2], k32, row)}));
       return define(out, emit({Op::kSelect, type, type}, row, row,
                               {condition, get(node.inputs[1], type, row), get(node.inputs[2], type, row)}));
     }
@@ -427,9 +467,7 @@ void RowCompiler::generate(const Node& node) {
       const Interval to = range_of(graph_.value(out).type);
       if (node.text("mode", "exact") == "exact" || to.contains(range(node.inputs[0])))
         return alias(out, node.inputs[0]);
-      const DataType from = lane(node.inputs[0]);
-      const Interval bounds = from == k32 ? Interval{std::max(to.lo, lowest(k32)), std::min(to.hi, highest(k32))} : to;
-      return generate_clamp(node, literal(bounds.lo, from), literal(bounds.hi, from), from);
+      return generate_clamp(node, to);
     }
     case CoreOp::k_lookup:
       return generate_lookup(node);
@@ -472,11 +510,19 @@ void RowCompiler::generate(const Node& node) {
   DYADIC_CHECK(false, node.op, " in a row stage");
 }
 
-void RowCompiler::generate_clamp(const Node& node, Operand lo, Operand hi, DataType from) {
+void RowCompiler::generate_clamp(const Node& node, Interval bounds) {
   const ValueId out = node.outputs[0];
+  const DataType from = lane(node.inputs[0]), to = from == k32 ? k32 : lane(out);
+  if (from == k32) {  // ends beyond 32 bits cut nothing off
+    const Interval all = range_of(k32);
+    if (bounds.lo > all.hi || bounds.hi < all.lo)
+      return define(out, emit({Op::kConvert, k64, k64, 1}, is_row(out), is_row(out),
+                              {literal(bounds.lo > all.hi ? bounds.lo : bounds.hi, k64)}));
+    bounds = {std::max(bounds.lo, all.lo), std::min(bounds.hi, all.hi)};
+  }
   const bool row = is_row(out);
-  const DataType to = from == k32 ? k32 : lane(out);
-  define(out, emit({Op::kClamp, from, to}, row, row, {get(node.inputs[0], from, row), lo, hi}));
+  define(out, emit({Op::kClamp, from, to}, row, row, {spread(get(node.inputs[0], from, row), from, row)},
+                   {bounds.lo, bounds.hi}));
 }
 
 void RowCompiler::generate_mul_shift(const Node& node) {

@@ -9,7 +9,7 @@ namespace dyadic::tile {
 namespace {
 
 constexpr int64_t kRegisterBudget = 24 << 10;  // of a 32 KB L1 cache; the rest is for operands in memory
-constexpr int64_t kMaxLanes = 1024, kMinLanes = 256, kLaneGrain = 64;
+constexpr int64_t kMaxLanes = 2048, kMinLanes = 256, kLaneGrain = 64;
 constexpr int64_t kMinReducedRows = 4, kMaxRows = 256;  // rows whose scalars are computed together
 constexpr int64_t kAlignment = 64;
 
@@ -147,7 +147,7 @@ RowProgram::Bound RowProgram::bind(const Frame& frame, std::byte* registers) con
   std::vector<std::byte*> base;
   for (const Register& r : registers_) {
     base.push_back(registers);
-    registers += aligned((r.row ? kMaxRows : size.lanes) * size_of(r.lane)) + kAlignment;
+    registers += aligned((r.row ? kMaxRows : size.lanes) * size_of(r.lane));
   }
   b.steps.resize(instructions_.size());
   for (size_t i = 0; i < instructions_.size(); ++i) {
@@ -172,7 +172,7 @@ RowProgram::Bound RowProgram::bind(const Frame& frame, std::byte* registers) con
       one_by_one |= m.table ? *row_step != 0 : !o.scalar && *row_step != 1;
     };
     for (int k = 0; k < 2; ++k) place(instruction.dst[k], true, k, &step.call.dst[k], &step.call.dst_step[k]);
-    for (int k = 0; k < 3; ++k)
+    for (int k = 0; k < 4; ++k)
       place(instruction.src[k], false, k, const_cast<void**>(&step.call.src[k]), &step.call.src_step[k]);
     if (const int slot = table_slot(instruction.key.op); slot >= 0) {
       const Memory& table = memories_[instruction.src[slot].index];
@@ -252,7 +252,7 @@ void RowProgram::run_segments(const Instruction& instruction, const Call& call, 
     if (begin >= end) continue;
     Call part = call;
     part.n = end - begin;
-    part.dst[0] = static_cast<int32_t*>(call.dst[0]) + begin;
+    part.dst[0] = static_cast<std::byte*>(call.dst[0]) + begin * size_of(instruction.key.to);
     part.src[0] = static_cast<const std::byte*>(call.src[0]) + segments[s].offset;
     part.src[1] = static_cast<const int32_t*>(call.src[1]) + begin;
     instruction.loop(part);
@@ -270,41 +270,26 @@ void RowProgram::check_index(const Call& call, int64_t length, size_t instructio
 }
 
 std::string RowProgram::describe(const Graph& graph) const {
-  static constexpr const char* kNames[] = {"convert",
-                                           "add",
-                                           "sub",
-                                           "mul",
-                                           "shl",
-                                           "and",
-                                           "or",
-                                           "xor",
-                                           "select",
-                                           "abs",
-                                           "min",
-                                           "max",
-                                           "clamp",
-                                           "shr_floor",
-                                           "shr",
-                                           "shr_away",
-                                           "mul_shift_floor",
-                                           "mul_shift",
-                                           "mul_shift32_floor",
-                                           "mul_shift32",
-                                           "div",
-                                           "rem",
-                                           "isqrt",
-                                           "normalize",
-                                           "eq",
-                                           "lt",
-                                           "le",
-                                           "lookup",
-                                           "lookup_bytes",
-                                           "bucketize",
-                                           "random_bits",
-                                           "sum",
-                                           "row_max",
-                                           "row_min",
-                                           "dot"};
+  static constexpr const char* kNames[] = {"none",        "convert",
+                                           "add",         "sub",
+                                           "rsub",        "mul",
+                                           "shl",         "and",
+                                           "or",          "xor",
+                                           "select",      "negate_if",
+                                           "abs",         "min",
+                                           "max",         "clamp",
+                                           "shr_floor",   "shr",
+                                           "shr_away",    "mul_shift_floor",
+                                           "mul_shift",   "mul_shift32_floor",
+                                           "mul_shift32", "div",
+                                           "rem",         "isqrt",
+                                           "normalize",   "eq",
+                                           "lt",          "le",
+                                           "lookup",      "lookup_bytes",
+                                           "bucketize",   "random_bits",
+                                           "sum",         "row_max",
+                                           "row_min",     "dot"};
+  const auto name_of = [](Op op) { return kNames[static_cast<int>(op)]; };
   std::ostringstream text;
   const auto put = [&](const Operand& o) {
     if (o.kind == Operand::Kind::kRegister) {
@@ -322,7 +307,8 @@ std::string RowProgram::describe(const Graph& graph) const {
   for (const Instruction& i : instructions_) {
     text << "   ";
     for (const Operand& o : i.dst) put(o);
-    text << " = " << kNames[static_cast<int>(i.key.op)];
+    text << " = " << name_of(i.key.op);
+    if (i.key.then != Op::kNone) text << '+' << name_of(i.key.then);
     for (const Operand& o : i.src) put(o);
     text << '\n';
   }

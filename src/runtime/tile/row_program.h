@@ -44,7 +44,7 @@ struct Instruction {
   LoopKey key{};
   Loop loop = nullptr;
   bool row = false;  // works on one number a row
-  Operand dst[2], src[3];
+  Operand dst[2], src[4];
   // As in Op, but for tables that differ by column 1 in place of their length, which may be symbolic.
   std::array<int64_t, 3> constants{};
   int node = -1;

@@ -48,6 +48,13 @@ struct Place {
   int index = -1;  // of the input or output, or the slot
 };
 
+// How scratch memory is divided: shared slots, what unblocked dots lay out, then a part for each worker.
+struct Layout {
+  int64_t dot_begin, workers_begin, worker_bytes;
+  int64_t block;  // of the symbol, at a time
+  int64_t bytes(int threads) const { return workers_begin + worker_bytes * threads; }
+};
+
 }  // namespace
 
 struct TileProgram::State {
@@ -62,6 +69,7 @@ struct TileProgram::State {
   std::vector<Step> steps;
   std::vector<Segment> segments;
   std::vector<std::vector<ValueId>> shared_slots, local_slots;  // Values that take turns in one piece of memory
+  std::vector<std::string> input_names, output_names;           // for errors
 
   void bind_parameters(std::span<const Tensor> parameters);
   void fold();
@@ -74,15 +82,18 @@ struct TileProgram::State {
   int64_t value_bytes(ValueId v, const Bindings& bindings) const {
     return aligned(storage_bytes(storage[v], element_count(graph.value(v).shape).value(bindings)));
   }
-  int64_t slots_bytes(const std::vector<std::vector<ValueId>>& slots, const Bindings& bindings) const;
+  using Slots = std::vector<std::vector<ValueId>>;
+  int64_t slot_bytes(const std::vector<ValueId>& slot, const Bindings& bindings) const;
+  int64_t slots_bytes(const Slots& slots, const Bindings& bindings) const;
   int64_t dot_bytes(bool blocked, const Bindings& bindings) const;
-  int64_t local_bytes(Bindings bindings, int64_t block) const;
-  int64_t block_size(const Bindings& bindings) const;
-  int64_t register_bytes(const Bindings& bindings) const;
+  int64_t local_bytes(const Bindings& bindings) const {
+    return slots_bytes(local_slots, bindings) + dot_bytes(true, bindings);
+  }
+  Layout layout(const Bindings& bindings) const;
 
   Bindings unified(std::span<const TensorView> inputs, std::span<const TensorView> outputs, Bindings bindings) const;
-  void run_segment(const Segment& segment, const Frame& whole, int64_t block, ThreadPool& pool, std::byte* dot_scratch,
-                   std::byte* workers, int64_t worker_bytes) const;
+  void run_segment(const Segment& segment, const Frame& whole, const Layout& layout, ThreadPool& pool,
+                   std::byte* scratch) const;
   void run_blocks(const Segment& segment, Frame frame, int64_t begin, int64_t end, int64_t block,
                   std::byte* scratch) const;
   void run_step(const Step& step, const Frame& frame, std::byte* scratch) const;
@@ -269,14 +280,15 @@ void TileProgram::State::place(const std::vector<Stage>& stages, Isa isa) {
 
 // ---------------------------------------------------------------- memory
 
-int64_t TileProgram::State::slots_bytes(const std::vector<std::vector<ValueId>>& slots,
-                                        const Bindings& bindings) const {
+int64_t TileProgram::State::slot_bytes(const std::vector<ValueId>& slot, const Bindings& bindings) const {
   int64_t bytes = 0;
-  for (const auto& slot : slots) {
-    int64_t largest = 0;
-    for (const ValueId v : slot) largest = std::max(largest, value_bytes(v, bindings));
-    bytes += largest;
-  }
+  for (const ValueId v : slot) bytes = std::max(bytes, value_bytes(v, bindings));
+  return bytes;
+}
+
+int64_t TileProgram::State::slots_bytes(const Slots& slots, const Bindings& bindings) const {
+  int64_t bytes = 0;
+  for (const auto& slot : slots) bytes += slot_bytes(slot, bindings);
   return bytes;
 }
 
@@ -290,51 +302,50 @@ int64_t TileProgram::State::dot_bytes(bool blocked, const Bindings& bindings) co
   return bytes;
 }
 
-int64_t TileProgram::State::local_bytes(Bindings bindings, int64_t block) const {
-  if (symbol.empty()) return 0;
-  bindings[symbol] = block;
-  return slots_bytes(local_slots, bindings) + dot_bytes(true, bindings);
-}
-
-int64_t TileProgram::State::block_size(const Bindings& bindings) const {
-  if (symbol.empty()) return 1;
-  const int64_t count = std::max<int64_t>(bindings.at(symbol), 1), one = local_bytes(bindings, 1);
-  if (one == 0) return count;
-  int64_t block = std::clamp<int64_t>(kBlockBudget / one, 1, count);
-  // What does not grow with the block, and rounding, leave room for more.
-  while (block < count && local_bytes(bindings, std::min(2 * block, count)) <= kBlockBudget)
-    block = std::min(2 * block, count);
-  return block;
-}
-
-int64_t TileProgram::State::register_bytes(const Bindings& bindings) const {
-  int64_t bytes = 0;
+Layout TileProgram::State::layout(const Bindings& bindings) const {
+  Layout l{};
+  l.dot_begin = slots_bytes(shared_slots, bindings);
+  l.workers_begin = l.dot_begin + dot_bytes(false, bindings);
   for (const Step& step : steps)
     if (const auto* rows = std::get_if<RowProgram>(&step.work))
-      bytes = std::max(bytes, aligned(rows->register_bytes(bindings)));
-  return bytes;
+      l.worker_bytes = std::max<int64_t>(l.worker_bytes, aligned(rows->register_bytes(bindings)));
+  l.block = 1;
+  if (symbol.empty()) return l;
+  // The largest block that fits the budget. A budget for each worker even if less is used: so more of a symbol never
+  // needs less memory.
+  Bindings blocked = bindings;
+  const int64_t count = std::max<int64_t>(bindings.at(symbol), 1);
+  blocked[symbol] = 1;
+  const int64_t one = local_bytes(blocked);
+  l.worker_bytes += std::max(kBlockBudget, one);
+  l.block = one == 0 ? count : std::clamp<int64_t>(kBlockBudget / one, 1, count);
+  while (l.block < count) {  // what does not grow with the block, and rounding, leave room for more
+    const int64_t larger = std::min(2 * l.block, count);
+    blocked[symbol] = larger;
+    if (local_bytes(blocked) > kBlockBudget) break;
+    l.block = larger;
+  }
+  return l;
 }
 
 size_t TileProgram::scratch_bytes(const Bindings& bindings, int threads) const {
-  const int64_t worker = std::max(kBlockBudget, state_->local_bytes(bindings, 1)) + state_->register_bytes(bindings);
-  return state_->slots_bytes(state_->shared_slots, bindings) + state_->dot_bytes(false, bindings) + worker * threads;
+  return static_cast<size_t>(state_->layout(bindings).bytes(threads));
 }
 
 // ---------------------------------------------------------------- execution
 
 Bindings TileProgram::State::unified(std::span<const TensorView> in, std::span<const TensorView> out,
                                      Bindings bindings) const {
-  const auto check = [&](const TensorView& view, ValueId v, const char* role) {
+  const auto check = [&](const TensorView& view, ValueId v, const std::string& what) {
     const Value& value = graph.value(v);
-    const std::string what = cat("body ", graph.name, ", ", role, ' ', value.name);
     if (view.type != value.type) fail(ErrorKind::kContract, what, " is ", name(value.type), ", not ", name(view.type));
     unify(value.shape, view.dims, bindings, what);
   };
   if (in.size() != inputs.size() || out.size() != graph.outputs.size())
     fail(ErrorKind::kContract, "body ", graph.name, " takes ", inputs.size(), " inputs and ", graph.outputs.size(),
          " outputs, not ", in.size(), " and ", out.size());
-  for (size_t i = 0; i < in.size(); ++i) check(in[i], inputs[i], "input");
-  for (size_t i = 0; i < out.size(); ++i) check(out[i], graph.outputs[i], "output");
+  for (size_t i = 0; i < in.size(); ++i) check(in[i], inputs[i], input_names[i]);
+  for (size_t i = 0; i < out.size(); ++i) check(out[i], graph.outputs[i], output_names[i]);
   return bindings;
 }
 
@@ -360,9 +371,7 @@ void TileProgram::State::run_blocks(const Segment& segment, Frame frame, int64_t
   std::vector<std::byte*> slots;
   for (const auto& slot : local_slots) {
     slots.push_back(scratch);
-    int64_t bytes = 0;
-    for (const ValueId v : slot) bytes = std::max(bytes, value_bytes(v, largest));
-    scratch += bytes;
+    scratch += slot_bytes(slot, largest);
   }
   std::byte* dot_scratch = scratch;
   std::byte* registers = dot_scratch + dot_bytes(true, largest);
@@ -389,23 +398,23 @@ void TileProgram::State::run_blocks(const Segment& segment, Frame frame, int64_t
   }
 }
 
-void TileProgram::State::run_segment(const Segment& segment, const Frame& whole, int64_t block, ThreadPool& pool,
-                                     std::byte* dot_scratch, std::byte* workers, int64_t worker_bytes) const {
+void TileProgram::State::run_segment(const Segment& segment, const Frame& whole, const Layout& layout, ThreadPool& pool,
+                                     std::byte* scratch) const {
+  const auto part = [&](int worker) { return scratch + layout.workers_begin + worker * layout.worker_bytes; };
   if (segment.blocked) {
     pool.parallel_for(whole.bindings.at(symbol), 1, [&](int64_t begin, int64_t end, int worker) {
-      if (begin < end) run_blocks(segment, whole, begin, end, block, workers + worker * worker_bytes);
+      if (begin < end) run_blocks(segment, whole, begin, end, layout.block, part(worker));
     });
     return;
   }
   for (int s = segment.first; s < segment.last; ++s) {
     const auto* rows = std::get_if<RowProgram>(&steps[s].work);
     if (!rows) {
-      run_step(steps[s], whole, dot_scratch);
+      run_step(steps[s], whole, scratch + layout.dot_begin);
       continue;
     }
-    pool.parallel_for(rows->rows(whole.bindings), 1, [&](int64_t begin, int64_t end, int worker) {
-      rows->run(whole, begin, end, workers + worker * worker_bytes);
-    });
+    pool.parallel_for(rows->rows(whole.bindings), 1,
+                      [&](int64_t begin, int64_t end, int worker) { rows->run(whole, begin, end, part(worker)); });
   }
 }
 
@@ -414,15 +423,14 @@ void TileProgram::run(std::span<const TensorView> inputs, std::span<const Tensor
   const State& s = *state_;
   Frame frame;
   frame.bindings = s.unified(inputs, outputs, bindings);
-  if (const size_t needed = scratch_bytes(frame.bindings, pool.threads()); scratch.size() < needed)
+  const Layout layout = s.layout(frame.bindings);
+  if (const int64_t needed = layout.bytes(pool.threads()); static_cast<int64_t>(scratch.size()) < needed)
     fail(ErrorKind::kContract, "body ", s.graph.name, ": ", scratch.size(), " bytes of scratch, ", needed, " needed");
   std::byte* free = scratch.data();
   std::vector<std::byte*> slots;
   for (const auto& slot : s.shared_slots) {
     slots.push_back(free);
-    int64_t bytes = 0;
-    for (const ValueId v : slot) bytes = std::max(bytes, s.value_bytes(v, frame.bindings));
-    free += bytes;
+    free += s.slot_bytes(slot, frame.bindings);
   }
   const size_t count = s.graph.values.size();
   frame.dims.resize(count);
@@ -450,13 +458,7 @@ void TileProgram::run(std::span<const TensorView> inputs, std::span<const Tensor
         break;
     }
   }
-  std::byte* dot_scratch = free;
-  std::byte* workers = dot_scratch + s.dot_bytes(false, frame.bindings);
-  const int64_t worker_bytes =
-      std::max(kBlockBudget, s.local_bytes(frame.bindings, 1)) + s.register_bytes(frame.bindings);
-  const int64_t block = s.block_size(frame.bindings);
-  for (const Segment& segment : s.segments)
-    s.run_segment(segment, frame, block, pool, dot_scratch, workers, worker_bytes);
+  for (const Segment& segment : s.segments) s.run_segment(segment, frame, layout, pool, scratch.data());
 
   // Outputs that are inputs, constants or each other.
   for (size_t i = 0; i < s.graph.outputs.size(); ++i) {
@@ -521,6 +523,10 @@ TileProgram::TileProgram(const Graph& body, const Ranges& ranges, std::span<cons
       fail(ErrorKind::kContract, state->where(static_cast<int>(n)),
            ": tile programs run integer operations without loops");
   }
+  for (const ValueId v : state->inputs)
+    state->input_names.push_back(cat("body ", body.name, ", input ", body.value(v).name));
+  for (const ValueId v : body.outputs)
+    state->output_names.push_back(cat("body ", body.name, ", output ", body.value(v).name));
   state->symbol = tile::block_symbol(state->graph);
   const std::vector<int> levels = state->levels();
   state->place(form_stages(state->graph, [&](int node) { return levels[node]; }), isa);
