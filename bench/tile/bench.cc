@@ -1,7 +1,8 @@
 // Tile programs against the same bodies printed as C and compiled with -O3 for the same instruction set.
 //
 // Each *.body beside this file is a body in text form, @N its width. Every program is first held to the evaluator, then
-// all are timed in turns; figures are medians in nanoseconds an element, one thread, and ratios to the printed C.
+// all are timed in turns, on one thread: medians in nanoseconds an element, and medians of the ratios to the printed C
+// of each turn.
 #include <dirent.h>
 
 #include <time.h>
@@ -78,13 +79,21 @@ void time_in_turns(std::vector<Contestant>& all, int64_t elements) {
     c.run();
     repeats.push_back(std::clamp(static_cast<int>(1e-3 / std::max(seconds(c.run, 1), 1e-7)), 1, 1000));
   }
-  for (int round = 0; round < 21; ++round)
+  for (int round = 0; round < 31; ++round)
     for (size_t i = 0; i < all.size(); ++i)
       all[i].nanoseconds.push_back(seconds(all[i].run, repeats[i]) * 1e9 / repeats[i] / static_cast<double>(elements));
-  for (Contestant& c : all) std::sort(c.nanoseconds.begin(), c.nanoseconds.end());
 }
 
-double median(const Contestant& c) { return c.nanoseconds[c.nanoseconds.size() / 2]; }
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double median_ratio(const Contestant& a, const Contestant& b) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < a.nanoseconds.size(); ++i) ratios.push_back(a.nanoseconds[i] / b.nanoseconds[i]);
+  return median(ratios);
+}
 
 double worst_ratio = 0;
 
@@ -139,9 +148,9 @@ void bench(const std::string& path, const std::string& name, int64_t n, const st
     }
     time_in_turns(all, kRows * n);
     std::printf("%-20s %4lld %-11s", name.c_str(), static_cast<long long>(n), std::string(isa_name(isa)).c_str());
-    for (const Contestant& c : all) std::printf(" %5s %7.4f", c.name.c_str(), median(c));
+    for (const Contestant& c : all) std::printf(" %5s %7.4f", c.name.c_str(), median(c.nanoseconds));
     for (size_t i = 1; i < all.size(); ++i) {
-      const double ratio = median(all[0]) / median(all[i]);
+      const double ratio = median_ratio(all[0], all[i]);
       worst_ratio = std::max(worst_ratio, ratio);
       std::printf("  tile/%s %5.2f", all[i].name.c_str(), ratio);
     }
