@@ -144,6 +144,15 @@ Encoding LoweringContext::weight_encoding(int node, const std::string& role, con
   return encoding;
 }
 
+std::function<int64_t(double steps)> LoweringContext::weight_code(int node, const std::string& role,
+                                                                  const Encoding& encoding) const {
+  const Part answered = answer(-1, node, role).encode;
+  if (const auto code = registry.encode(answered.name).code)
+    return [code, answered, encoding](double steps) { return code(answered, encoding, steps); };
+  const auto lo = static_cast<double>(encoding.codes.lo), hi = static_cast<double>(encoding.codes.hi);
+  return [lo, hi](double steps) { return static_cast<int64_t>(std::clamp(std::round(steps), lo, hi)); };
+}
+
 Node& LoweringContext::emit(const Region& region, const Body& body, std::vector<ValueId> inputs,
                             std::vector<ValueId> outputs, std::vector<double> bound) {
   const std::string key = body.key();

@@ -4,6 +4,7 @@
 // wish: a real Value, the node whose recipe answers decide, and a role. Every distinct wish of a real Value becomes one
 // core Value with one Encoding, which the producing composite emits from its own accumulator, never from another code.
 #pragma once
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -93,6 +94,8 @@ class LoweringContext {
   ValueId constant(const std::string& name, Tensor tensor);
   // The encoding of a weight [out, in] (or a table [rows, n]) by the node's answers for `role`, fitted to the data.
   Encoding weight_encoding(int node, const std::string& role, const Tensor& weight) const;
+  // The code, by the same answers, of a weight of so many scales.
+  std::function<int64_t(double steps)> weight_code(int node, const std::string& role, const Encoding& encoding) const;
   // Adds a composite node; equal bodies are stored once.
   Node& emit(const Region& region, const Body& body, std::vector<ValueId> inputs, std::vector<ValueId> outputs,
              std::vector<double> bound);

@@ -155,7 +155,11 @@ Quantized quantize(const Graph& source, const Symbols& symbols, const Recipe& re
       const bool known =
           std::any_of(list.begin(), list.end(), [&](const Observation& o) { return o.answer == answer; });
       if (known) continue;
-      if (!registry.encode(answer.encode.name).prototype(answer.encode).granularity.axes.empty())
+      const EncodePart& encode = registry.encode(answer.encode.name);
+      if (encode.code)
+        fail(ErrorKind::kContract, "node ", real.nodes[wish.node].name, ": encode.", wish.role,
+             " is of a computed value; ", answer.encode.name, " is for weights and tables");
+      if (!encode.prototype(answer.encode).granularity.axes.empty())
         fail(
             ErrorKind::kContract, "node ", real.nodes[wish.node].name, ": encode.", wish.role,
             " is of a computed value, which has one scale for the whole tensor; granularity is for weights and tables");

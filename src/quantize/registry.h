@@ -37,6 +37,10 @@ struct EncodePart {
   bool (*symmetric)(const Part& part);
   // Appends the parameters of one index (tensor, channel or row) whose values span `range`.
   void (*append)(const Part& part, RealRange range, Encoding& encoding);
+  // Where not every code between the first and the last occurs, or the nearest is not the one to take: the code that
+  // stands for a real number of `steps` scales. For constants (weights and tables) only, since computed values are
+  // rounded by their composite. nullptr: the nearest code.
+  int64_t (*code)(const Part& part, const Encoding& encoding, double steps) = nullptr;
 };
 
 // fit: how a range is found from values. Streaming and mergeable; an observer's memory does not grow with the number of

@@ -150,6 +150,7 @@ void lower_linear(LoweringContext& context, const Region& region) {
     const float* b = node.inputs.size() > 2 ? real.value(node.inputs[2]).constant.data<float>() : nullptr;
     const int64_t n = w.dim(0);
     Encoding w_encoding = context.weight_encoding(p, "weight", w);
+    const auto code_of = context.weight_code(p, "weight", w_encoding);
     if (w_encoding.bits > 8)
       fail(ErrorKind::kContract, node.name, ": encode.weight has ", w_encoding.bits, " bits; at most 8");
     const auto result_edges = [&] {
@@ -178,9 +179,7 @@ void lower_linear(LoweringContext& context, const Region& region) {
       scale = std::max(scale, least);
       int64_t row_sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
-        const auto code = static_cast<int64_t>(std::clamp(std::round(w.data<float>()[c * k + i] / scale),
-                                                          static_cast<double>(w_encoding.codes.lo),
-                                                          static_cast<double>(w_encoding.codes.hi)));
+        const int64_t code = code_of(w.data<float>()[c * k + i] / scale);
         weight.push_back(static_cast<int8_t>(code));
         row_sum += code;
         magnitude += std::abs(code);

@@ -162,6 +162,7 @@ void lower_embed_norm(LoweringContext& context, const Region& region) {
     const Tensor& table = real.value(gather.inputs[0]).constant;
     const std::string table_name = real.value(gather.inputs[1]).name;
     const Encoding encoding = context.weight_encoding(g, "weight", table);
+    const auto code_of = context.weight_code(g, "weight", encoding);
     if (encoding.bits > 8)
       fail(ErrorKind::kContract, gather.name, ": encode.weight has ", encoding.bits, " bits; at most 8");
     n = table.dim(1);
@@ -172,9 +173,7 @@ void lower_embed_norm(LoweringContext& context, const Region& region) {
       const size_t at = encoding.scale.size() == 1 ? 0 : r;
       if (encoding.zero_point[at] != 0) fail(ErrorKind::kContract, gather.name, ": encode.weight must be symmetric");
       for (int64_t c = 0; c < n; ++c)
-        codes[r * n + c] = static_cast<int8_t>(
-            std::clamp(std::round(table.data<float>()[r * n + c] / encoding.scale[at]),
-                       static_cast<double>(encoding.codes.lo), static_cast<double>(encoding.codes.hi)));
+        codes[r * n + c] = static_cast<int8_t>(code_of(table.data<float>()[r * n + c] / encoding.scale[at]));
       const Dyadic ratio = encode_ratio(256 * encoding.scale[at] / step, cat(gather.name, " row ", r));
       m.push_back(ratio.m);
       s.push_back(ratio.s);
