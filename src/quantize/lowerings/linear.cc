@@ -230,7 +230,7 @@ void lower_linear(LoweringContext& context, const Region& region) {
     std::vector<int8_t> tables;
     std::vector<int32_t> ends;
     Factors current;
-    double slope_bound = 0;
+    double slope_bound = 0, table_error = 0;  // in steps of the result, of a step of the input
     for (int64_t c = 0; c < shape.out; ++c) {
       const Factors f = factors_at(real, chain, function, c);
       if (c > 0 && f == current) {
@@ -252,9 +252,14 @@ void lower_linear(LoweringContext& context, const Region& region) {
       DYADIC_CHECK(table.size() == 256);
       tables.insert(tables.end(), table.begin(), table.end());
       ends.push_back(static_cast<int32_t>(c + 1));
-      for (int i = 1; i < 256; ++i) {
-        const double x0 = request.in_scale * (i - 129), x1 = request.in_scale * (i - 128);
-        slope_bound = std::max(slope_bound, std::fabs(request.function(x1) - request.function(x0)) / request.out_scale);
+      const auto exact = [&](int code) {
+        const double x = request.in_scale * static_cast<double>(code - request.in_zero);
+        return std::clamp(request.function(x) / request.out_scale + static_cast<double>(request.out_zero),
+                          static_cast<double>(y.codes.lo), static_cast<double>(y.codes.hi));
+      };
+      for (int code = -127; code <= 127; ++code) {
+        slope_bound = std::max(slope_bound, std::fabs(exact(code) - exact(code - 1)));
+        table_error = std::max(table_error, std::fabs(table[code + 128] - exact(code)));
       }
     }
     shape.classes = static_cast<int64_t>(ends.size());
@@ -263,7 +268,7 @@ void lower_linear(LoweringContext& context, const Region& region) {
     inputs.push_back(context.constant(name + "ends", Tensor::from<int32_t>({shape.classes}, ends)));
     edge->core = context.define(real.nodes[chain.back()].outputs[0], DataType::kI8, y);
     outputs.push_back(edge->core);
-    bound.push_back(0.5 + product_bound * slope_bound);
+    bound.push_back(table_error + product_bound * slope_bound);
   }
   Node& node = context.emit(region, linear_body(shape), std::move(inputs), std::move(outputs), std::move(bound));
   node.attributes["epilogue"] = to_string(shape.epilogue);
