@@ -119,7 +119,9 @@ ValueId LoweringContext::define(ValueId real_value, DataType type, const Encodin
   v.type = type;
   v.shape = real.value(real_value).shape;
   v.encoding = encoding;
-  return model_.main().add_value(std::move(v));
+  const ValueId id = model_.main().add_value(std::move(v));
+  if (provenance) provenance->carried[model_.main().value(id).name] = real_value;
+  return id;
 }
 
 ValueId LoweringContext::constant(const std::string& name, Tensor tensor) {

@@ -65,6 +65,23 @@ struct Edge {
   ValueId core = -1;  // in the main graph, once its producer is lowered
 };
 
+// What the parts of a main graph stand for in the real graph: lowerings tell it to whoever asks. Composites, core
+// Values and parameters go by their names in the main graph.
+struct Provenance {
+  // Rows of a parameter hold the codes of a real constant: entry = scale[r] * (code - zero_point[r]), r the index of
+  // the constant's first axis, which lies `first_row` rows down the parameter.
+  struct Coded {
+    std::string parameter;
+    int64_t first_row = 0;
+    std::vector<double> scale;
+    std::vector<int64_t> zero_point;  // empty: 0
+  };
+  std::map<std::string, std::map<ValueId, Coded>> coded;  // by composite and real constant
+  std::map<std::string, ValueId> carried;                 // the real Value of a core Value
+  // Tables whose entries are codes: the same entries before they were rounded, in steps of the codes.
+  std::map<std::string, std::vector<double>> unrounded;
+};
+
 // One main graph under construction.
 class LoweringContext {
  public:
@@ -73,6 +90,7 @@ class LoweringContext {
 
   const Graph& real;
   const Registry& registry;
+  Provenance* provenance = nullptr;  // filled while lowering, if it is wanted
 
   // The answer to a wish for `value`: the node's for that role, else the output role of the value's producer (-1: a
   // constant has none). kContract naming the node if the recipe gives none.

@@ -53,12 +53,112 @@ void promise_inputs(Model& model) {
   }
 }
 
-// One observer for each distinct wish of a Value.
-struct Observation {
+// One encoding that some region wishes of a Value.
+struct DistinctWish {
+  ValueId value;
   WishAnswer answer;
   std::vector<float> clip_low;
-  std::unique_ptr<RangeObserver> observer;
 };
+
+std::vector<DistinctWish> distinct_wishes(const LoweringContext& context, const Partition& parts) {
+  const Graph& real = context.real;
+  std::vector<DistinctWish> distinct;
+  for (const auto& [lowering, region] : parts.regions)
+    for (Wish& wish : lowering->wishes(real, region)) {
+      WishAnswer answer = context.answer(wish.value, wish.node, wish.role);
+      if (std::any_of(distinct.begin(), distinct.end(),
+                      [&](const DistinctWish& d) { return d.value == wish.value && d.answer == answer; }))
+        continue;
+      const EncodePart& encode = context.registry.encode(answer.encode.name);
+      if (encode.code)
+        fail(ErrorKind::kContract, "node ", real.nodes[wish.node].name, ": encode.", wish.role,
+             " is of a computed value; ", answer.encode.name, " is for weights and tables");
+      if (!encode.prototype(answer.encode).granularity.axes.empty())
+        fail(
+            ErrorKind::kContract, "node ", real.nodes[wish.node].name, ": encode.", wish.role,
+            " is of a computed value, which has one scale for the whole tensor; granularity is for weights and tables");
+      distinct.push_back({wish.value, std::move(answer), std::move(wish.clip_low)});
+    }
+  return distinct;
+}
+
+// Fits every wish to the float values of the calibration texts.
+std::vector<Calibration::Edge> fit_edges(const LoweringContext& context, const std::vector<DistinctWish>& wishes,
+                                         const std::vector<Feeds>& calibration, int threads) {
+  std::vector<std::unique_ptr<RangeObserver>> observers;
+  std::map<ValueId, std::vector<size_t>> wishes_of;
+  for (size_t w = 0; w < wishes.size(); ++w) {
+    const Part& fit = wishes[w].answer.fit;
+    observers.push_back(context.registry.fit(fit.name).make(fit));
+    wishes_of[wishes[w].value].push_back(w);
+  }
+  std::vector<float> clipped;
+  run_calibration(context.real, calibration, threads, "ranges", [&](ValueId id, const Tensor& tensor) {
+    const auto found = wishes_of.find(id);
+    if (found == wishes_of.end()) return;
+    for (const size_t w : found->second) {
+      const std::vector<float>& low = wishes[w].clip_low;
+      if (low.empty()) {
+        observers[w]->observe(tensor.span<float>());
+        continue;
+      }
+      clipped.resize(static_cast<size_t>(tensor.count()));
+      for (size_t i = 0; i < clipped.size(); ++i) clipped[i] = std::max(tensor.data<float>()[i], low[i % low.size()]);
+      observers[w]->observe(clipped);
+    }
+  });
+  std::vector<Calibration::Edge> edges;
+  for (size_t w = 0; w < wishes.size(); ++w) {
+    const Part& answer = wishes[w].answer.encode;
+    const EncodePart& part = context.registry.encode(answer.name);
+    Encoding encoding = part.prototype(answer);
+    part.append(answer, observers[w]->fit(encoding.codes, part.symmetric(answer)), encoding);
+    edges.push_back({context.real.value(wishes[w].value).name, encoding.scale, encoding.zero_point});
+  }
+  return edges;
+}
+
+// Gives every wish its encoding, then lowers region after region.
+void lower_regions(LoweringContext& context, const Partition& parts, const std::vector<DistinctWish>& wishes,
+                   const std::vector<Calibration::Edge>& edges, Model& model) {
+  const Graph& real = context.real;
+  Graph& main = model.graphs["main"];
+  main.name = "main";
+  for (ValueId id : real.inputs) {
+    Value input = real.value(id);
+    main.add_input(std::move(input));
+  }
+  for (size_t w = 0; w < wishes.size(); ++w) {
+    const DistinctWish& wish = wishes[w];
+    Encoding encoding = context.registry.encode(wish.answer.encode.name).prototype(wish.answer.encode);
+    encoding.scale = edges[w].scale;
+    encoding.zero_point = edges[w].zero_point;
+    context.set_edge(wish.value, wish.answer, std::move(encoding));
+  }
+  for (const auto& [lowering, region] : parts.regions) lowering->lower(context, region);
+  for (ValueId id : real.outputs) {
+    // A computed output is emitted by the composite that covers its node, under the real Value's name.
+    const ValueId core = main.find(real.value(id).name);
+    if (core < 0) fail(ErrorKind::kContract, "output ", real.value(id).name, " has no core value");
+    main.outputs.push_back(core);
+  }
+  promise_inputs(model);
+}
+
+// The ranges that restructuring may read.
+std::map<std::string, ChannelRange> ranges_read(const Graph& source, const Recipe& recipe, const Registry& registry,
+                                                const std::map<std::string, ChannelRange>& ranges) {
+  std::map<std::string, ChannelRange> read;
+  for (const Node& node : source.nodes) {
+    const Answers answers = answers_for(recipe, source, node);
+    for (const RestructurePart& part : registry.restructures()) {
+      if (!answers.restructure.count(part.info.name) || !part.ops.count(node.op)) continue;
+      const auto found = ranges.find(source.value(part.reads(node)).name);
+      if (found != ranges.end()) read.insert(*found);
+    }
+  }
+  return read;
+}
 
 }  // namespace
 
@@ -138,68 +238,36 @@ Quantized quantize(const Graph& source, const Symbols& symbols, const Recipe& re
 
   Model& model = result.model;
   model.symbols = symbols;
-  Graph& main = model.graphs["main"];
-  main.name = "main";
-  for (ValueId id : real.inputs) {
-    Value input = real.value(id);
-    main.add_input(std::move(input));
-  }
   LoweringContext context(real, registry, answers, model);
-
-  // Assign: every distinct wish is fitted on the float values of the calibration texts.
-  std::map<ValueId, std::vector<Observation>> observations;
-  for (const auto& [lowering, region] : parts.regions)
-    for (Wish& wish : lowering->wishes(real, region)) {
-      WishAnswer answer = context.answer(wish.value, wish.node, wish.role);
-      auto& list = observations[wish.value];
-      const bool known =
-          std::any_of(list.begin(), list.end(), [&](const Observation& o) { return o.answer == answer; });
-      if (known) continue;
-      const EncodePart& encode = registry.encode(answer.encode.name);
-      if (encode.code)
-        fail(ErrorKind::kContract, "node ", real.nodes[wish.node].name, ": encode.", wish.role,
-             " is of a computed value; ", answer.encode.name, " is for weights and tables");
-      if (!encode.prototype(answer.encode).granularity.axes.empty())
-        fail(
-            ErrorKind::kContract, "node ", real.nodes[wish.node].name, ": encode.", wish.role,
-            " is of a computed value, which has one scale for the whole tensor; granularity is for weights and tables");
-      auto observer = registry.fit(answer.fit.name).make(answer.fit);
-      list.push_back({std::move(answer), std::move(wish.clip_low), std::move(observer)});
-    }
-  std::vector<float> clipped;
-  run_calibration(real, calibration, options.threads, "ranges", [&](ValueId id, const Tensor& tensor) {
-    const auto found = observations.find(id);
-    if (found == observations.end()) return;
-    for (Observation& o : found->second) {
-      if (o.clip_low.empty()) {
-        o.observer->observe(tensor.span<float>());
-        continue;
-      }
-      const size_t n = o.clip_low.size();
-      clipped.resize(static_cast<size_t>(tensor.count()));
-      for (size_t i = 0; i < clipped.size(); ++i) clipped[i] = std::max(tensor.data<float>()[i], o.clip_low[i % n]);
-      o.observer->observe(clipped);
-    }
-  });
-  for (auto& [value, list] : observations)
-    for (const Observation& o : list) {
-      const EncodePart& part = registry.encode(o.answer.encode.name);
-      Encoding encoding = part.prototype(o.answer.encode);
-      part.append(o.answer.encode, o.observer->fit(encoding.codes, part.symmetric(o.answer.encode)), encoding);
-      context.set_edge(value, o.answer, std::move(encoding));
-    }
-
-  for (const auto& [lowering, region] : parts.regions) lowering->lower(context, region);
-  for (ValueId id : real.outputs) {
-    // A computed output is emitted by the composite that covers its node, under the real Value's name.
-    const ValueId core = main.find(real.value(id).name);
-    if (core < 0) fail(ErrorKind::kContract, "output ", real.value(id).name, " has no core value");
-    main.outputs.push_back(core);
-  }
-  promise_inputs(model);
+  const auto wishes = distinct_wishes(context, parts);
+  result.calibration = {graph_digest(source), ranges_read(source, recipe, registry, ranges),
+                        fit_edges(context, wishes, calibration, options.threads)};
+  lower_regions(context, parts, wishes, result.calibration.edges, model);
   verify_model(model);
   prove_model(model);
   return result;
+}
+
+Relowered lower_again(const Graph& source, const Symbols& symbols, const Recipe& recipe, const Registry& registry,
+                      const Calibration& calibration) {
+  if (graph_digest(source) != calibration.source)
+    fail(ErrorKind::kContract, "the reference is not the model that was quantized: its digest is ",
+         graph_digest(source), ", not ", calibration.source);
+  Relowered again{restructure(source, recipe, registry, calibration.ranges, nullptr, nullptr), {}, {}, {}};
+  const std::vector<Answers> answers = all_answers(recipe, again.real, nullptr);
+  again.parts = partition(again.real);
+  again.model.symbols = symbols;
+  LoweringContext context(again.real, registry, answers, again.model);
+  context.provenance = &again.provenance;
+  const auto wishes = distinct_wishes(context, again.parts);
+  bool same = wishes.size() == calibration.edges.size();
+  for (size_t w = 0; same && w < wishes.size(); ++w)
+    same = again.real.value(wishes[w].value).name == calibration.edges[w].value;
+  if (!same)
+    fail(ErrorKind::kContract, "the calibration is of another model or recipe: ", calibration.edges.size(),
+         " encodings, of other values than the ", wishes.size(), " that this one wishes");
+  lower_regions(context, again.parts, wishes, calibration.edges, again.model);
+  return again;
 }
 
 }  // namespace dyadic

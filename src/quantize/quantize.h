@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "graph/model.h"
+#include "quantize/calibration.h"
+#include "quantize/lowering.h"
 #include "quantize/recipe.h"
 #include "quantize/registry.h"
 
@@ -22,6 +24,7 @@ struct CoverageRow {
 
 struct Quantized {
   Model model;
+  Calibration calibration;
   std::vector<CoverageRow> coverage;
   std::vector<std::string> warnings;      // rules that matched nothing, restructuring that did not apply
   std::vector<std::string> restructured;  // "scale-migration at encoder/layer.0/output/LayerNorm"
@@ -44,5 +47,17 @@ std::map<std::string, ChannelRange> channel_ranges(const Graph& real, const std:
 // something has no integer lowering; the returned model is verified and its ranges are proved.
 Quantized quantize(const Graph& real, const Symbols& symbols, const Recipe& recipe, const Registry& registry,
                    const std::vector<Feeds>& calibration, const QuantizeOptions& options = {});
+
+// The same without texts: from what they once decided, with the provenance of every parameter. Nothing is proved. What
+// a part computes from calibration codes (a corrected bias) is left out of the model's parameters. kContract if the
+// calibration belongs to another graph or recipe.
+struct Relowered {
+  Graph real;  // after restructuring
+  Partition parts;
+  Model model;
+  Provenance provenance;
+};
+Relowered lower_again(const Graph& source, const Symbols& symbols, const Recipe& recipe, const Registry& registry,
+                      const Calibration& calibration);
 
 }  // namespace dyadic

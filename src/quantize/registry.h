@@ -98,6 +98,8 @@ struct RestructurePart {
   // `node` indexes graph.nodes; `ranges` holds every f32 Value of the graph as it was before any restructuring, by
   // name. Returns whether it applied.
   bool (*apply)(Graph& graph, int node, const Part& part, const std::map<std::string, ChannelRange>& ranges);
+  // The Value whose range apply() reads, so that a file can keep what repeats it.
+  ValueId (*reads)(const Node& node);
 };
 
 class Registry {

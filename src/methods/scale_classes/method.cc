@@ -93,7 +93,8 @@ void register_scale_classes(Registry& registry) {
                        {{"classes", "1..8, default 3"}},
                        [](const Part& part) { classes_of(part); }},
                       {"Gelu", "Relu", "Tanh", "Sigmoid"},
-                      apply});
+                      apply,
+                      [](const Node& node) { return node.inputs[0]; }});
 }
 
 }  // namespace dyadic

@@ -65,7 +65,8 @@ void register_scale_migration(Registry& registry) {
                        {{"alpha", "share of the activation's spread that moves, 0..1, default 0.7"}},
                        [](const Part& part) { alpha_of(part); }},
                       {"LayerNormalization"},
-                      apply});
+                      apply,
+                      [](const Node& node) { return node.outputs[0]; }});
 }
 
 }  // namespace dyadic

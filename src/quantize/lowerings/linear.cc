@@ -170,6 +170,8 @@ void lower_linear(LoweringContext& context, const Region& region) {
     out_codes = y.codes;
     out_zero = y.zero_point[0];
 
+    std::vector<double> weight_scale, bias_scale;
+    std::vector<int64_t> bias_zero;
     for (int64_t c = 0; c < n; ++c) {
       double& scale = w_encoding.scale[w_encoding.scale.size() == 1 ? 0 : c];
       const int64_t w_zero = w_encoding.zero_point[w_encoding.zero_point.size() == 1 ? 0 : c];
@@ -188,9 +190,17 @@ void lower_linear(LoweringContext& context, const Region& region) {
       if (!(std::fabs(bias_code) <= 0x1p30))
         fail(ErrorKind::kContract, node.name, ": bias of channel ", c, " does not fit 32 bits");
       bias.push_back(static_cast<int32_t>(static_cast<int64_t>(bias_code) - x_encoding.zero_point[0] * row_sum));
+      weight_scale.push_back(scale);
+      bias_scale.push_back(x_scale * scale);
+      bias_zero.push_back(-x_encoding.zero_point[0] * row_sum);
       ratio.push_back(x_scale * scale / y_scale);
       const double accumulator = static_cast<double>(magnitude) * 127 + std::fabs(bias_code);
       product_bound = std::max(product_bound, 0.5 + 0.5 * ratio.back() + accumulator * ratio.back() * 0x1p-31);
+    }
+    if (context.provenance) {
+      auto& coded = context.provenance->coded[region.name];
+      coded[node.inputs[1]] = {region.name + "/weight", shape.out, std::move(weight_scale), {}};
+      if (b) coded[node.inputs[2]] = {region.name + "/bias", shape.out, std::move(bias_scale), std::move(bias_zero)};
     }
     shape.out += n;
     shape.splits.push_back(n);
@@ -250,6 +260,11 @@ void lower_linear(LoweringContext& context, const Region& region) {
       request.out_codes = y.codes;
       const auto table = part->table(*approximation, request);
       DYADIC_CHECK(table.size() == 256);
+      if (context.provenance) {
+        auto& entries = context.provenance->unrounded[name + "tables"];
+        const auto exact = unrounded_table(*part, *approximation, request);
+        entries.insert(entries.end(), exact.begin(), exact.end());
+      }
       tables.insert(tables.end(), table.begin(), table.end());
       ends.push_back(static_cast<int32_t>(c + 1));
       const auto exact = [&](int code) {

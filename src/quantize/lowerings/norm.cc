@@ -182,6 +182,11 @@ void lower_embed_norm(LoweringContext& context, const Region& region) {
     indices.push_back(context.index_input(gather.inputs[1]));
     const std::string name = region.name + "/" + table_name;
     parameters.push_back(context.constant(name + "_codes", Tensor::from<int8_t>(table.dims(), codes)));
+    if (context.provenance) {
+      auto scales = encoding.scale;
+      scales.resize(static_cast<size_t>(table.dim(0)), scales[0]);
+      context.provenance->coded[region.name][gather.inputs[0]] = {name + "_codes", 0, std::move(scales), {}};
+    }
     parameters.push_back(context.constant(name + "_m", multiplier_tensor(m)));
     parameters.push_back(context.constant(name + "_s", shift_tensor(s)));
   }
