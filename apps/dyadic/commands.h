@@ -24,6 +24,7 @@ Action add_quantize(CLI::App& app);
 Action add_run(CLI::App& app);
 Action add_eval(CLI::App& app);
 Action add_verify(CLI::App& app);
+Action add_explain(CLI::App& app);
 Action add_bench(CLI::App& app);
 
 // "6,7" as numbers.

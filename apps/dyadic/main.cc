@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   verb("run", "Embed lines of text", cli::add_run);
   verb("eval", "Measure a model on real data", cli::add_eval);
   verb("verify", "Prove ranges, and that all executors give the same bits", cli::add_verify);
+  verb("explain", "Where a .dyad file loses accuracy against its float model, and why", cli::add_explain);
   verb("bench", "Time a .dyad file, after checking its results", cli::add_bench);
 
   try {

@@ -67,20 +67,28 @@ Recipe load_recipe(const std::string& name_or_path) {
   return parse_recipe(read_file(path, size_t{1} << 20), path, registry().vocabulary());
 }
 
+std::vector<std::string> read_texts(const std::string& path, const std::vector<int>& columns) {
+  if (columns.empty() && (has_ending(path, ".tsv") || has_ending(path, ".csv")))
+    fail(ErrorKind::kUsage, path, ": say which columns hold text, e.g. --columns 6,7");
+  std::vector<std::string> texts = columns.empty() ? read_lines(path) : read_columns(path, columns);
+  std::erase_if(texts, [](const std::string& t) { return t.empty(); });
+  return texts;
+}
+
+std::vector<Feeds> token_batches(std::span<const TokenIds> ids) {
+  std::vector<Feeds> batches;
+  for (const auto& [begin, end] : group_texts(ids, 1024))
+    batches.push_back(pack_tokens(ids.subspan(begin, end - begin)).feeds);
+  return batches;
+}
+
 QuantizeReport quantize_model(const QuantizeRequest& request) {
   const Recipe recipe = load_recipe(request.recipe);
   const ImportedModel imported = import_huggingface(request.model);
   QuantizeReport report;
   report.recipe = recipe.name;
 
-  std::vector<std::string> texts;
-  if (!request.columns.empty())
-    texts = read_columns(request.calibration, request.columns);
-  else if (has_ending(request.calibration, ".tsv") || has_ending(request.calibration, ".csv"))
-    fail(ErrorKind::kUsage, request.calibration, ": say which columns hold text, e.g. --columns 6,7");
-  else
-    texts = read_lines(request.calibration);
-  std::erase_if(texts, [](const std::string& t) { return t.empty(); });
+  std::vector<std::string> texts = read_texts(request.calibration, request.columns);
   if (texts.empty()) fail(ErrorKind::kMalformed, request.calibration, ": no text to calibrate on");
   const auto wanted = static_cast<size_t>(request.sample ? request.sample : recipe.calibration_sample);
   // What is left over measures agreement. With too few texts, the last eighth is held back from calibration.
@@ -97,10 +105,8 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
     fail(ErrorKind::kUsage, "--max-length must be 2..", imported.max_positions, " for this model, not ", max_length);
   std::vector<TokenIds> ids;
   for (const auto& text : drawn) ids.push_back(tokenizer.encode(text, static_cast<int>(max_length)).ids);
-  std::vector<Feeds> batches;
+  const std::vector<Feeds> batches = token_batches(ids);
   Hash64 digest;
-  for (const auto& [begin, end] : group_texts(ids, 1024))
-    batches.push_back(pack_tokens(std::span(ids).subspan(begin, end - begin)).feeds);
   for (const auto& text : ids) {
     report.calibration_tokens += static_cast<int64_t>(text.size());
     digest.update(text.data(), text.size() * sizeof(int32_t));
@@ -119,6 +125,7 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
   }
   Model& model = quantized.model;
   model.assets = imported.assets;
+  model.assets.merge(calibration_assets(quantized.calibration));
   model.metadata = imported.metadata;
   model.metadata["recipe"] = recipe.name;
   model.metadata["recipe.toml"] = recipe.text;

@@ -1,6 +1,7 @@
 // `dyadic quantize`: a model folder, a recipe and calibration texts in; a .dyad file and a report out.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,11 @@ struct QuantizeReport {
 };
 
 QuantizeReport quantize_model(const QuantizeRequest& request);
+
+// The texts of a file that are not empty: its lines, or `columns` of a .tsv (kUsage if it is one and there are none).
+std::vector<std::string> read_texts(const std::string& path, const std::vector<int>& columns);
+// Tokenized texts in order, as feeds of at most about a thousand tokens.
+std::vector<Feeds> token_batches(std::span<const std::vector<int32_t>> ids);
 
 // The text of a recipe by name or path; kUsage listing the names that ship if there is none.
 Recipe load_recipe(const std::string& name_or_path);

@@ -1,0 +1,99 @@
+#include "api/explain_flow.h"
+
+#include <fmt/format.h>
+
+#include "base/status.h"
+#include "commands.h"
+
+namespace dyadic::cli {
+namespace {
+
+Json to_json(const ExplainReport& r) {
+  Json json = {{"texts", r.texts},
+               {"tokens", r.tokens},
+               {"cosine", {{"mean", r.agreement.mean}, {"p01", r.agreement.p01}, {"min", r.agreement.min}}},
+               {"layers", Json::array()}};
+  for (const LayerLoss& l : r.layers)
+    json["layers"].push_back({{"name", l.name},
+                              {"composite", l.composite},
+                              {"total", l.total},
+                              {"causes",
+                               {{"weight", l.weight},
+                                {"approximation", l.approximation},
+                                {"clipping", l.clipping},
+                                {"requantization", l.requantization}}},
+                              {"propagated", l.propagated},
+                              {"sqnr_db", l.sqnr_db},
+                              {"cosine", l.cosine},
+                              {"cosine_to_float", l.cosine_to_float},
+                              {"residual", l.residual}});
+  return json;
+}
+
+// "12-40" or "12-" as numbers.
+std::pair<int64_t, int64_t> parse_rows(const std::string& text) {
+  const size_t dash = text.find('-');
+  const auto number = [&](const std::string& part, int64_t fallback) {
+    return part.empty() ? fallback : int64_t{parse_numbers(part, "--rows").front()};
+  };
+  if (dash == std::string::npos) fail(ErrorKind::kUsage, "--rows: '", text, "' is not a range like 1-750 or 751-");
+  return {number(text.substr(0, dash), 1), number(text.substr(dash + 1), 0)};
+}
+
+int explain(ExplainRequest request, const std::string& columns, const std::string& rows, size_t top,
+            const Common& common) {
+  if (!columns.empty()) request.columns = parse_numbers(columns, "--columns");
+  if (!rows.empty()) std::tie(request.first, request.last) = parse_rows(rows);
+  request.seed = common.seed;
+  request.threads = common.threads;
+  const ExplainReport r = explain_model(request);
+  if (common.json) {
+    fmt::print("{}\n", to_json(r).dump());
+    return 0;
+  }
+  fmt::print("{} texts, {} tokens; cosine to the reference: mean {:.5f}, 1st percentile {:.5f}, minimum {:.5f}\n\n",
+             r.texts, r.tokens, r.agreement.mean, r.agreement.p01, r.agreement.min);
+  const auto percent = [](double share) { return fmt::format("{:.1f}", 100 * share); };
+  std::vector<std::vector<std::string>> table;
+  for (const LayerLoss& l : r.layers) {
+    if (top && table.size() == top) break;
+    table.push_back({fmt::format("{:.2e}", l.total), percent(l.weight), percent(l.approximation), percent(l.clipping),
+                     percent(l.requantization), fmt::format("{:.2e}", l.propagated), fmt::format("{:.1f}", l.sqnr_db),
+                     fmt::format("{:.6f}", l.cosine), l.composite, l.name});
+  }
+  print_table({"total", "weight %", "approx. %", "clip %", "requant. %", "propagated", "SQNR dB", "cosine", "composite",
+               "layer"},
+              table);
+  if (table.size() < r.layers.size()) fmt::print("({} more layers: --top 0)\n", r.layers.size() - table.size());
+  return 0;
+}
+
+}  // namespace
+
+Action add_explain(CLI::App& app) {
+  auto request = std::make_shared<ExplainRequest>();
+  auto columns = std::make_shared<std::string>(), rows = std::make_shared<std::string>();
+  auto top = std::make_shared<size_t>(10);
+  app.add_option("MODEL", request->model, "A .dyad file")->required();
+  app.add_option("--reference", request->reference, "The float model folder that it was made of")->required();
+  app.add_option("--data", request->data, "Texts to explain on: .txt (one a line) or .tsv, plain or .zst")->required();
+  app.add_option("--columns", *columns, "Columns of a .tsv that hold text, counted from 1, e.g. 6,7");
+  app.add_option("--rows", *rows, "Texts of --data to choose from, counted from 1: e.g. 1-1500, 1501-");
+  app.add_option("--sample", request->sample, "Texts to draw from these by --seed; 0: all")
+      ->check(CLI::Range(0, 10000000))
+      ->capture_default_str();
+  app.add_option("--top", *top, "Layers to print, worst first; 0: all")->capture_default_str();
+  app.footer(
+      "Each layer's loss is split on the codes it really got. With F the float function it replaced, x^ and w^ "
+      "decoded\n"
+      "codes, w the float weights, A its result before the last rounding, y^ its result:\n"
+      "  weight F(x^,w^)-F(x^,w)   approximation A-F(x^,w^)   clipping clip(A)-A   requantization y^-clip(A)\n"
+      "sum to total = y^-F(x^,w). `total` is printed as its energy divided by that of F(x^,w), and sorts the layers; "
+      "a\n"
+      "cause as <cause,total>/<total,total>. `propagated` is the energy of F(x^,w)-F(x,w), x the float network's own\n"
+      "values: what earlier layers have added.\n"
+      "Example: dyadic explain minilm.dyad --reference all-MiniLM-L6-v2 --data sts-dev.tsv --columns 6,7");
+  return [=](const Common& common) { return explain(*request, *columns, *rows, *top, common); };
+}
+
+}  // namespace dyadic::cli
