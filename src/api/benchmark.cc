@@ -84,7 +84,7 @@ BenchReport bench_model(const BenchRequest& request) {
         session.run(feeds);
         const auto times = session.times();
         layers.resize(times.size());
-        for (size_t i = 0; i < times.size(); ++i) layers[i].push_back(times[i].milliseconds);
+        for (size_t i = 0; i < times.size(); ++i) layers[i].push_back(static_cast<double>(times[i].nanoseconds) / 1e6);
       }
       const auto times = session.times();
       const Bindings bindings = {{"T", batch * length}, {"B", batch}, {"L", length}};

@@ -117,9 +117,11 @@ int64_t JsonObject::integer(const std::string& key, int64_t lo, int64_t hi, int6
   return has(key) ? integer(key, lo, hi) : fallback;
 }
 
+bool is_finite(double number) { return std::isfinite(number); }
+
 double JsonObject::number(const std::string& key) const {
   const Json& v = at(key);
-  if (!v.is_number() || !std::isfinite(v.get<double>()))
+  if (!v.is_number() || !is_finite(v.get<double>()))
     fail(ErrorKind::kMalformed, where_, ": key '", key, "' must be a finite number");
   return v.get<double>();
 }

@@ -17,6 +17,9 @@ struct JsonLimits {
 // Throws kMalformed with `where` (a file name), the byte offset and the reason; duplicate keys are refused.
 Json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits = {});
 
+// JSON has no word for what is not.
+bool is_finite(double number);
+
 // A view of one object that remembers where it came from, so that every error names file and key.
 class JsonObject {
  public:

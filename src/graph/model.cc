@@ -1,6 +1,5 @@
 #include "graph/model.h"
 
-#include <cmath>
 #include <unordered_map>
 
 #include "base/hash.h"
@@ -76,7 +75,7 @@ Json to_json(const Graph& graph) {
 // JSON has no word for them; a model that holds one is wrong anyway.
 void refuse_nonfinite(const Model& model) {
   const auto check = [](double x, const std::string& graph, const std::string& what) {
-    if (!std::isfinite(x))
+    if (!is_finite(x))
       fail(ErrorKind::kContract, "graph ", graph, ": ", what, " holds a number that is not finite");
   };
   for (const auto& [key, graph] : model.graphs) {

@@ -28,7 +28,7 @@ struct Step {
   std::unique_ptr<Kernel> kernel;
   std::optional<TileProgram> tile;
   std::string why;  // no kernel: the reasons
-  double milliseconds = 0;
+  int64_t nanoseconds = 0;
 };
 
 // Where every computed Value lies for shapes up to a capacity.
@@ -46,9 +46,7 @@ int64_t bucket(int64_t n) {
   return (n + step - 1) / step * step;
 }
 
-double now_ms() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+int64_t now_ns() { return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 
@@ -253,7 +251,7 @@ struct Session::State {
     for (const auto& [name, symbol] : model->symbols)
       if (!symbol.largest_of.empty()) unbound[name] = bindings.at(name);
     for (Step& step : steps) {
-      const double begin = profiling ? now_ms() : 0;
+      const int64_t begin = profiling ? now_ns() : 0;
       std::vector<Tensor> operands = step.operands;
       for (size_t i = 0; i < operands.size(); ++i)
         if (!operands[i].defined()) operands[i] = values.at(step.node->inputs[i]);
@@ -262,7 +260,7 @@ struct Session::State {
         if (tap) tap(*step.node, i, {results[i].type(), results[i].dims(), const_cast<std::byte*>(results[i].raw())});
         values[step.outputs[i]] = std::move(results[i]);
       }
-      if (profiling) step.milliseconds = now_ms() - begin;
+      if (profiling) step.nanoseconds = now_ns() - begin;
     }
     std::map<std::string, Tensor> outputs;
     for (ValueId id : main.outputs) outputs[main.value(id).name] = values.at(id);
@@ -283,7 +281,7 @@ struct Session::State {
       return {value.type, dyadic::bind(value.shape, bindings), arena.data() + at->second};
     };
     for (Step& step : steps) {
-      const double begin = profiling ? now_ms() : 0;
+      const int64_t begin = profiling ? now_ns() : 0;
       std::vector<TensorView> inputs, outputs;
       for (ValueId id : step.inputs) inputs.push_back(view(id));
       for (ValueId id : step.outputs) outputs.push_back(view(id));
@@ -292,7 +290,7 @@ struct Session::State {
       } else {
         step.tile->run(inputs, outputs, bindings, pool, {tile_scratch.data(), tile_scratch.size()});
       }
-      if (profiling) step.milliseconds = now_ms() - begin;
+      if (profiling) step.nanoseconds = now_ns() - begin;
       if (tap)
         for (size_t i = 0; i < outputs.size(); ++i) tap(*step.node, i, outputs[i]);
     }
@@ -342,7 +340,7 @@ std::string Session::explain() const {
 std::vector<StepTime> Session::times() const {
   std::vector<StepTime> times;
   for (const Step& step : state_->steps)
-    times.push_back({step.node->name, step.node->op, executor_name(step), step.milliseconds});
+    times.push_back({step.node->name, step.node->op, executor_name(step), step.nanoseconds});
   return times;
 }
 

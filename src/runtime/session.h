@@ -32,7 +32,7 @@ using Tap = std::function<void(const Node& composite, size_t output, const Tenso
 
 struct StepTime {
   std::string name, composite, executor;
-  double milliseconds = 0;  // of the last run
+  int64_t nanoseconds = 0;  // of the last run
 };
 
 class Session {
