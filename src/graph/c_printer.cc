@@ -47,6 +47,7 @@ class Printer {
     CFunction f;
     f.name = symbol_;
     f.prelude = kCPrelude;
+    f.symbols.assign(symbols_.begin(), symbols_.end());
     f.code = head() + c_.text() + "}\n";
     for (const ScratchPart& part : scratch_) f.scratch.push_back({element_count(part.shape), bits(part.type) / 8});
     return f;
@@ -191,17 +192,53 @@ class Printer {
 
 }  // namespace
 
+namespace {
+
+// C's words, those of the headers, and the names that printed loops use themselves.
+const std::set<std::string>& reserved_words() {
+  static const std::set<std::string> words = {
+      "auto",     "break",  "case",       "char",       "const",    "continue", "default",     "do",
+      "double",   "else",   "enum",       "extern",     "float",    "for",      "goto",        "if",
+      "inline",   "int",    "long",       "register",   "restrict", "return",   "short",       "signed",
+      "sizeof",   "static", "struct",     "switch",     "typedef",  "union",    "unsigned",    "void",
+      "volatile", "while",  "memcpy",     "memset",     "size_t",   "scratch",  "free_memory", "j",
+      "row",      "column", "last_taken", "best_index", "reduced",  "bit",      "code",        "dot"};
+  return words;
+}
+
+std::string identifier(const std::string& wish) {
+  std::string name;
+  for (const char ch : wish) name += is_word(ch) ? ch : '_';
+  const auto all_digits = [](auto begin, auto end) {
+    return std::all_of(begin, end, [](char ch) { return std::isdigit(static_cast<unsigned char>(ch)); });
+  };
+  const bool is_type = name.size() > 5 && name.find("int") <= 1 && name.substr(name.size() - 2) == "_t";
+  if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) || name[0] == '_' || is_type ||
+      name.rfind("dyadic_", 0) == 0)
+    return "v_" + name;
+  const bool is_loop = name.size() > 1 && std::string("ijkn").find(name[0]) != std::string::npos &&
+                       all_digits(name.begin() + 1, name.end());
+  return is_loop ? name + '_' : name;
+}
+
+template <class IsTaken>
+std::string unique_identifier(const std::string& wish, const IsTaken& is_taken, std::set<std::string>& entered) {
+  const std::string name = identifier(wish);
+  std::string result = name;
+  for (int n = 2; reserved_words().count(result) || is_taken(result); ++n) result = cat(name, '_', n);
+  entered.insert(result);
+  return result;
+}
+
+}  // namespace
+
+std::string c_identifier(const std::string& wish, std::set<std::string>& taken) {
+  return unique_identifier(
+      wish, [&](const std::string& name) { return taken.count(name) != 0; }, taken);
+}
+
 CWriter::CWriter(const Graph& g, const Ranges& r)
     : graph(g), ranges(r), stages(form_stages(g)), residence(find_residence(g, stages)), storage(g.values.size()) {
-  // C's words, those of the headers, and the names that printed loops use themselves.
-  for (const char* word :
-       {"auto",     "break",  "case",       "char",       "const",    "continue", "default",     "do",
-        "double",   "else",   "enum",       "extern",     "float",    "for",      "goto",        "if",
-        "inline",   "int",    "long",       "register",   "restrict", "return",   "short",       "signed",
-        "sizeof",   "static", "struct",     "switch",     "typedef",  "union",    "unsigned",    "void",
-        "volatile", "while",  "memcpy",     "memset",     "size_t",   "scratch",  "free_memory", "j",
-        "row",      "column", "last_taken", "best_index", "reduced",  "bit",      "code",        "dot"})
-    taken_.insert(word);
   std::vector<bool> fixed(g.values.size(), false);  // parameters and results have their declared types
   for (const ValueId v : g.inputs) fixed[v] = true;
   for (const ValueId v : g.outputs) fixed[residence.root[v]] = true;
@@ -220,38 +257,11 @@ bool CWriter::open_loop(const std::string& index, const Dim& count) {
   return true;
 }
 
-namespace {
-
-std::string identifier(const std::string& wish) {
-  std::string name;
-  for (const char ch : wish) name += is_word(ch) ? ch : '_';
-  const auto all_digits = [](auto begin, auto end) {
-    return std::all_of(begin, end, [](char ch) { return std::isdigit(static_cast<unsigned char>(ch)); });
-  };
-  const bool is_type = name.size() > 5 && name.find("int") <= 1 && name.substr(name.size() - 2) == "_t";
-  if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) || name[0] == '_' || is_type ||
-      name.rfind("dyadic_", 0) == 0)
-    return "v_" + name;
-  const bool is_loop = name.size() > 1 && std::string("ijkn").find(name[0]) != std::string::npos &&
-                       all_digits(name.begin() + 1, name.end());
-  return is_loop ? name + '_' : name;
-}
-
-}  // namespace
-
-std::string CWriter::fresh(const std::string& wish) {
-  std::set<std::string> none;
-  const std::string name = fresh_local(wish, none);
-  taken_.insert(name);
-  return name;
-}
+std::string CWriter::fresh(const std::string& wish) { return c_identifier(wish, taken_); }
 
 std::string CWriter::fresh_local(const std::string& wish, std::set<std::string>& locals) const {
-  const std::string name = identifier(wish);
-  std::string result = name;
-  for (int n = 2; taken_.count(result) || locals.count(result); ++n) result = cat(name, '_', n);
-  locals.insert(result);
-  return result;
+  return unique_identifier(
+      wish, [&](const std::string& name) { return taken_.count(name) || locals.count(name); }, locals);
 }
 
 std::string CWriter::dim(const Dim& d) {
