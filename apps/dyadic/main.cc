@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
   verb("verify", "Prove ranges, and that all executors give the same bits", cli::add_verify);
   verb("explain", "Where a .dyad file loses accuracy against its float model, and why", cli::add_explain);
   verb("bench", "Time a .dyad file, after checking its results", cli::add_bench);
+  verb("export", "Write a .dyad file as C99 without float", cli::add_export);
 
   try {
     app.parse(argc, argv);
