@@ -803,9 +803,24 @@ Ranges prove_ranges(const Graph& body, std::span<const KnownInput> inputs, const
   return Prover(body, maxima).prove(inputs);
 }
 
+Ranges prove_composite(const Model& model, const Node& node, std::span<const KnownInput> inputs) {
+  const Bindings symbols = maxima(model.symbols);
+  const Graph& body = model.body(node).graph;
+  try {
+    Bindings bound;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const Value& value = model.main().value(node.inputs[i]);
+      unify(body.value(body.inputs.at(i)).shape, bind(value.shape, symbols), bound, "input " + value.name);
+    }
+    bound.insert(symbols.begin(), symbols.end());
+    return prove_ranges(body, inputs, bound);
+  } catch (const Error& error) {
+    fail(error.kind(), "node ", node.name, ": ", error.what());
+  }
+}
+
 std::vector<Ranges> prove_model(const Model& model) {
   const Graph& main = model.main();
-  const Bindings symbols = maxima(model.symbols);
   std::vector<KnownInput> known(main.values.size());
   for (size_t i = 0; i < known.size(); ++i) {
     const Value& value = main.values[i];
@@ -818,25 +833,14 @@ std::vector<Ranges> prove_model(const Model& model) {
   for (const Node& node : main.nodes) {
     Ranges& proof = proofs.emplace_back();
     if (node.body.empty()) continue;  // an edge or an island: its results are as wide as their types or facts
-    const Graph& body = model.body(node).graph;
-    try {
-      std::vector<KnownInput> inputs;
-      Bindings bound;
-      for (size_t i = 0; i < node.inputs.size(); ++i) {
-        const Value& value = main.value(node.inputs[i]);
-        inputs.push_back(known[node.inputs[i]]);
-        unify(body.value(body.inputs.at(i)).shape, bind(value.shape, symbols), bound, "input " + value.name);
-      }
-      bound.insert(symbols.begin(), symbols.end());
-      proof = prove_ranges(body, inputs, bound);
-      for (size_t i = 0; i < node.outputs.size(); ++i) {
-        const ValueId id = body.outputs.at(i);
-        KnownInput& result = known[node.outputs[i]];
-        result.range = proof.values[id];
-        if (const auto it = proof.channels.find(id); it != proof.channels.end()) result.channels = it->second;
-      }
-    } catch (const Error& error) {
-      fail(error.kind(), "node ", node.name, ": ", error.what());
+    std::vector<KnownInput> inputs;
+    for (const ValueId id : node.inputs) inputs.push_back(known[id]);
+    proof = prove_composite(model, node, inputs);
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId id = model.body(node).graph.outputs.at(i);
+      KnownInput& result = known[node.outputs[i]];
+      result.range = proof.values[id];
+      if (const auto it = proof.channels.find(id); it != proof.channels.end()) result.channels = it->second;
     }
   }
   return proofs;

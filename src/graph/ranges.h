@@ -31,6 +31,10 @@ struct Ranges {
 // that does not hold them.
 Ranges prove_ranges(const Graph& body, std::span<const KnownInput> inputs, const Bindings& maxima);
 
+// The same of one composite of a model's main graph, with the model's symbols; `inputs` in the node's order. kContract
+// naming the composite too.
+Ranges prove_composite(const Model& model, const Node& composite, std::span<const KnownInput> inputs);
+
 // Proves every composite of a model's main graph in order, each body's inputs taking its producer's output ranges;
 // returns the proof of each node. This is the model's overflow proof.
 std::vector<Ranges> prove_model(const Model& model);

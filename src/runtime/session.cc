@@ -76,7 +76,7 @@ struct Session::State {
   std::shared_ptr<const Model> model;
   SessionOptions options;
   ThreadPool pool;
-  std::vector<Ranges> ranges;
+  std::shared_ptr<const std::vector<Ranges>> proof;
   std::vector<Step> steps;
   std::map<ValueId, Interval> promised;            // of main inputs: what every consumer's body may rely on
   std::vector<std::pair<ValueId, ValueId>> spans;  // (start, length) inputs that must not overlap
@@ -87,12 +87,16 @@ struct Session::State {
   bool profiling = false;
 
   State(std::shared_ptr<const Model> m, SessionOptions o)
-      : model(std::move(m)), options(o), pool(o.threads), worker_scratch(o.threads), worker_pointers(o.threads) {
+      : model(std::move(m)),
+        options(std::move(o)),
+        pool(options.threads),
+        worker_scratch(options.threads),
+        worker_pointers(options.threads) {
     if (options.isa > detected_isa())
       fail(ErrorKind::kContract, "this CPU has no ", isa_name(options.isa), " (it has ", isa_name(detected_isa()), ")");
-    ranges = prove_model(*model);
+    proof = options.proof ? options.proof : std::make_shared<const std::vector<Ranges>>(prove_model(*model));
     const Graph& main = model->main();
-    for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], ranges[n]);
+    for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], proof->at(n));
   }
 
   void prepare(const Node& node, const Ranges& proved) {
@@ -119,7 +123,9 @@ struct Session::State {
     if (start >= 0 && length >= 0) spans.emplace_back(start, length);
     step.outputs = node.outputs;
     if (options.backend == Backend::kKernels) {
-      if (is_shared_body(node, *step.body)) {
+      if (options.make_kernel) {
+        step.kernel = options.make_kernel(node, *step.body, proved, step.operands);
+      } else if (is_shared_body(node, *step.body)) {
         const KernelSpec spec = kernel_spec(*model, node, proved);
         step.row = select_kernel(spec, options.isa, &step.why);
         if (step.row) step.kernel = step.row->make(spec);
@@ -306,7 +312,7 @@ struct Session::State {
 };
 
 Session::Session(std::shared_ptr<const Model> model, SessionOptions options)
-    : state_(std::make_unique<State>(std::move(model), options)) {}
+    : state_(std::make_unique<State>(std::move(model), std::move(options))) {}
 Session::~Session() = default;
 
 std::map<std::string, Tensor> Session::run(const std::map<std::string, Tensor>& feeds, const Tap& tap) {
@@ -321,6 +327,7 @@ namespace {
 
 std::string executor_name(const Step& step) {
   if (step.row) return step.row->name;
+  if (step.kernel) return "given kernel";
   return step.tile ? "tile program" : "evaluator";
 }
 

@@ -15,16 +15,26 @@
 
 namespace dyadic {
 
+class Kernel;
+struct Ranges;
+
 enum class Backend : uint8_t {
   kKernels,    // a kernel where a row serves, else the tile program of the body
   kTile,       // tile programs only
   kEvaluator,  // the normative evaluator
 };
 
+// Makes what runs one composite instead of a kernel of the project. `operands`: one a body input, undefined for data;
+// they share the parameters' memory.
+using MakeKernel = std::function<std::unique_ptr<Kernel>(const Node& composite, const Body& body, const Ranges& proof,
+                                                         const std::vector<Tensor>& operands)>;
+
 struct SessionOptions {
   Backend backend = Backend::kKernels;
   Isa isa = active_isa();  // the best instruction set to use
   int threads = 1;
+  MakeKernel make_kernel;                            // of kKernels: makes every kernel, if it is set
+  std::shared_ptr<const std::vector<Ranges>> proof;  // what prove_model gave, if the caller has it already
 };
 
 // Called with each output of each composite, in order; the view is valid during the call only.
@@ -37,7 +47,7 @@ struct StepTime {
 
 class Session {
  public:
-  // Proves the model's ranges; kContract if they cannot be proved.
+  // Proves the model's ranges unless the options bring the proof; kContract if they cannot be proved.
   Session(std::shared_ptr<const Model> model, SessionOptions options);
   ~Session();
 
@@ -63,6 +73,6 @@ class Session {
 
 // One composite of a model as kernel rows see it.
 struct KernelSpec;
-KernelSpec kernel_spec(const Model& model, const Node& composite, const struct Ranges& ranges);
+KernelSpec kernel_spec(const Model& model, const Node& composite, const Ranges& ranges);
 
 }  // namespace dyadic
