@@ -9,10 +9,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 
 #include "../../tests/body_examples.h"
-#include "../../tests/compiled_c.h"
+#include "api/compiled_c.h"
 #include "base/file.h"
 #include "graph/text.h"
 #include "runtime/tile/tile_program.h"
@@ -97,7 +96,7 @@ double median_ratio(const Contestant& a, const Contestant& b) {
 
 double worst_ratio = 0;
 
-void bench(const std::string& path, const std::string& name, int64_t n, const std::string& folder) {
+void bench(const std::string& path, const std::string& name, int64_t n) {
   Random random(1);
   const test::Example e = example_of(name, body_of_width(path, n), random);
   const Ranges ranges = prove_ranges(e.body, e.known(), {{"T", kRows}});
@@ -134,13 +133,12 @@ void bench(const std::string& path, const std::string& name, int64_t n, const st
                    },
                    {}});
     for (const char* compiler : {"gcc", "clang"}) {
-      if (!test::has_compiler(compiler)) {
+      if (!has_compiler(compiler)) {
         std::printf("SKIPPED: no C compiler named %s\n", compiler);
         continue;
       }
       const std::string flags = cat("-std=c99 -O3 ", kFlags[static_cast<int>(isa)]);
-      const auto compiled = std::make_shared<test::CompiledC>(e.body, function, compiler, flags,
-                                                              cat(folder, "/", name, n, compiler, isa_name(isa)));
+      const auto compiled = std::make_shared<CompiledC>(e.body, function, compiler, flags);
       check(compiled->run(e.inputs, {}), compiler);
       const auto memory = std::make_shared<AlignedBuffer>(compiled->scratch_bytes(bindings));
       all.push_back(
@@ -161,8 +159,6 @@ void bench(const std::string& path, const std::string& name, int64_t n, const st
 
 int run(const std::string& only) {
   const std::string folder = cat(DYADIC_SOURCE_DIR, "/bench/tile");
-  char temporary[] = "/tmp/dyadic-bench-XXXXXX";
-  if (!mkdtemp(temporary)) fail(ErrorKind::kFailed, "no temporary folder");
   std::vector<std::string> names;
   if (DIR* dir = opendir(folder.c_str())) {
     while (const dirent* entry = readdir(dir)) {
@@ -175,9 +171,8 @@ int run(const std::string& only) {
   std::printf("%s, %lld rows, ns an element\n", cpu_model().c_str(), static_cast<long long>(kRows));
   for (const std::string& name : names)
     if (name.find(only) != std::string::npos)
-      for (const int64_t n : {128, 384}) bench(cat(folder, "/", name, ".body"), name, n, temporary);
+      for (const int64_t n : {128, 384}) bench(cat(folder, "/", name, ".body"), name, n);
   std::printf("worst ratio %.2f\n", worst_ratio);
-  std::system(cat("rm -r ", temporary).c_str());
   return 0;
 }
 

@@ -1,7 +1,7 @@
 // Printed C against the evaluator, compiled by the C compilers of this machine.
 #include <gtest/gtest.h>
 
-#include "compiled_c.h"
+#include "api/compiled_c.h"
 #include "graph/text.h"
 #include "random_body.h"
 #include "support.h"
@@ -17,14 +17,14 @@ constexpr char kFlags[] = "-std=c99 -O2 -Wall -Wextra -Werror -pedantic";
 class PrintedC : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    if (!test::has_compiler(GetParam())) GTEST_SKIP() << "SKIPPED: no C compiler named " << GetParam();
+    if (!has_compiler(GetParam())) GTEST_SKIP() << "SKIPPED: no C compiler named " << GetParam();
   }
 
   // Printed, compiled without a warning and run, the body equals the evaluator in every bit on each example's operands.
   void expect_equal(const Ranges& ranges, const std::vector<Example>& examples) {
     const Graph& body = examples[0].body;
     const CFunction function = print_c(body, ranges, "printed_body");
-    const test::CompiledC compiled(body, function, GetParam(), kFlags, test::temporary_dir() + "/printed");
+    const CompiledC compiled(body, function, GetParam(), kFlags);
     for (const Example& example : examples) {
       const std::vector<Tensor> expected = evaluate(body, example.inputs, example.bindings);
       const auto actual = compiled.run(example.inputs, example.bindings);
