@@ -1,7 +1,9 @@
 #include "api/verify.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+#include <utility>
 
 #include "api/encoder.h"
 #include "base/hash.h"
@@ -17,38 +19,38 @@
 namespace dyadic {
 namespace {
 
-struct BackendRow {
-  std::string name;
-  SessionOptions options;
-  int64_t batch_tokens;  // groups of consecutive texts; 1: every text alone
-};
+// ---- texts -------------------------------------------------------------------------------------------------------
 
-// The codes of one output of one composite over all texts in order: rows of valid tokens (or of texts), row-major.
+// The codes of one output of one composite over all texts in order: rows of valid tokens (or of texts), row-major,
+// little-endian.
 using Codes = std::vector<std::byte>;
 using LayerCodes = std::vector<std::vector<Codes>>;  // [composite][output]
 
-uint64_t layer_hash(const std::vector<Codes>& outputs) {
-  Hash64 all;
-  for (const Codes& codes : outputs) {
-    const uint64_t h = hash64(codes.data(), codes.size());
-    all.update(&h, sizeof h);
-  }
-  return all.value();
+void append(Codes& all, const TensorView& view) {
+  const auto bytes = static_cast<size_t>(storage_bytes(view.type, view.count()));
+  const size_t begin = all.size(), width = static_cast<size_t>(bits(view.type)) / 8;
+  all.insert(all.end(), view.data, view.data + bytes);
+  if constexpr (std::endian::native == std::endian::big)
+    for (size_t i = begin; i < all.size(); i += width) std::reverse(all.data() + i, all.data() + i + width);
 }
 
-LayerCodes run_backend(const std::shared_ptr<const Model>& model, const std::vector<TokenIds>& texts,
-                       const BackendRow& row) {
-  Session session(model, row.options);
+std::string layer_hash(const std::vector<Codes>& outputs) {
+  Hash64 hash;
+  for (const Codes& codes : outputs) hash.update(codes.data(), codes.size());
+  return hex64(hash.value());
+}
+
+LayerCodes run_texts(const std::shared_ptr<const Model>& model, const std::vector<TokenIds>& texts,
+                     const VerifyBackend& backend) {
+  Session session(model, backend.options);
   const Graph& main = model->main();
   LayerCodes codes(main.nodes.size());
   for (size_t n = 0; n < main.nodes.size(); ++n) codes[n].resize(main.nodes[n].outputs.size());
-  Progress progress("verify " + row.name, static_cast<int64_t>(texts.size()));
-  for (const auto& [begin, end] : group_texts(texts, row.batch_tokens)) {
+  Progress progress("verify " + backend.name, static_cast<int64_t>(texts.size()));
+  for (const auto& [begin, end] : group_texts(texts, backend.batch_tokens)) {
     session.run(pack_tokens(std::span(texts).subspan(begin, end - begin)).feeds,
                 [&](const Node& node, size_t output, const TensorView& view) {
-                  Codes& all = codes[static_cast<size_t>(&node - main.nodes.data())][output];
-                  const size_t bytes = static_cast<size_t>(storage_bytes(view.type, view.count()));
-                  all.insert(all.end(), view.data, view.data + bytes);
+                  append(codes[static_cast<size_t>(&node - main.nodes.data())][output], view);
                 });
     progress.add(static_cast<int64_t>(end - begin));
   }
@@ -56,48 +58,90 @@ LayerCodes run_backend(const std::shared_ptr<const Model>& model, const std::vec
 }
 
 int64_t code_at(const Codes& codes, DataType type, int64_t index) {
-  return dispatch(type, [&](auto zero) {
-    decltype(zero) v;
-    std::memcpy(&v, codes.data() + index * static_cast<int64_t>(sizeof v), sizeof v);
-    return static_cast<int64_t>(v);
-  });
+  const int width = bits(type) / 8;
+  uint64_t word = 0;
+  for (int i = 0; i < width; ++i) word |= std::to_integer<uint64_t>(codes[index * width + i]) << (8 * i);
+  return dispatch(type, [&](auto zero) { return static_cast<int64_t>(static_cast<decltype(zero)>(word)); });
 }
 
 // The first differing code of a composite, or nothing.
-std::optional<Difference> first_difference(const Graph& main, size_t node, const std::vector<Codes>& expected,
+std::optional<Difference> first_difference(const Graph& main, const Node& node, const std::vector<Codes>& expected,
                                            const std::vector<Codes>& found) {
   for (size_t output = 0; output < expected.size(); ++output) {
-    const DataType type = main.value(main.nodes[node].outputs[output]).type;
-    const int64_t width = bits(type) / 8;
-    const auto count = static_cast<int64_t>(std::min(expected[output].size(), found[output].size())) / width;
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t a = code_at(expected[output], type, i), b = code_at(found[output], type, i);
-      if (a != b) return Difference{main.nodes[node].name, "", i, a, b};
-    }
-    if (expected[output].size() != found[output].size()) return Difference{main.nodes[node].name, "", count, 0, 0};
+    const Codes &a = expected[output], &b = found[output];
+    if (a == b) continue;
+    const DataType type = main.value(node.outputs[output]).type;
+    const auto width = static_cast<size_t>(bits(type)) / 8;
+    const auto at = std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first - a.begin();
+    const auto index = at / static_cast<int64_t>(width);
+    if (static_cast<size_t>(index + 1) * width > std::min(a.size(), b.size()))
+      return Difference{node.name, "", "texts", index, 0, 0};
+    return Difference{node.name, "", "texts", index, code_at(a, type, index), code_at(b, type, index)};
   }
   return std::nullopt;
 }
 
-std::vector<BackendRow> backend_rows(int max_threads, std::vector<std::string>& skipped) {
-  constexpr int64_t kMixed = 200, kAll = 1 << 20;
-  std::vector<BackendRow> rows = {{"evaluator", {Backend::kEvaluator, Isa::kPortable, 1}, 512}};
-  for (const auto& [backend, label] : {std::pair(Backend::kTile, "tile"), std::pair(Backend::kKernels, "kernels")})
-    for (Isa isa : kAllIsas) {
-      const std::string name = cat(label, ":", isa_name(isa));
-      if (isa > active_isa()) {
-        skipped.push_back(cat(name, ": SKIPPED: this CPU (or DYADIC_ISA) has no ", isa_name(isa)));
-        continue;
-      }
-      rows.push_back({name, {backend, isa, 1}, kMixed});
-      if (isa != active_isa()) continue;
-      if (backend == Backend::kKernels) {
-        rows.push_back({name + ":batch=1", {backend, isa, 1}, 1});
-        rows.push_back({name + ":batch=all", {backend, isa, 1}, kAll});
-      }
-      if (max_threads >= 2) rows.push_back({name + ":threads=2", {backend, isa, 2}, kMixed});
+void compare_on_texts(const std::shared_ptr<const Model>& model, const std::vector<TokenIds>& texts,
+                      std::span<const VerifyBackend> backends, VerifyReport& report) {
+  const Graph& main = model->main();
+  for (const Node& node : main.nodes) report.layers.push_back({node.name, node.op, {}});
+  LayerCodes expected;
+  for (const VerifyBackend& backend : backends) {
+    report.backends.push_back(backend.name);
+    LayerCodes found = run_texts(model, texts, backend);
+    for (size_t n = 0; n < found.size(); ++n) report.layers[n].hashes[backend.name] = layer_hash(found[n]);
+    if (expected.empty()) {
+      expected = std::move(found);
+      continue;
     }
-  return rows;
+    for (size_t n = 0; n < found.size(); ++n)
+      if (auto difference = first_difference(main, main.nodes[n], expected[n], found[n])) {
+        difference->backend = backend.name;
+        report.differences.push_back(*difference);
+        break;
+      }
+  }
+}
+
+// ---- extreme codes -----------------------------------------------------------------------------------------------
+
+std::vector<CompositeCase> compare_on_extremes(const Model& model, const std::vector<Ranges>& proof,
+                                               std::span<const VerifyBackend> backends, uint64_t seed,
+                                               VerifyReport& report) {
+  const Graph& main = model.main();
+  std::vector<CompositeCase> cases;
+  std::map<std::string, Difference> first;  // by backend
+  Progress progress("verify extreme codes", static_cast<int64_t>(main.nodes.size()));
+  for (size_t n = 0; n < main.nodes.size(); ++n) {
+    progress.add();
+    if (main.nodes[n].body.empty()) continue;
+    CompositeCase& c = cases.emplace_back();
+    c.composite = isolate(model, main.nodes[n], proof[n]);
+    c.feeds = extreme_feeds(c.composite, seed + n);
+    report.extreme_feeds += static_cast<int64_t>(c.feeds.size());
+    for (const VerifyBackend& backend : backends) {
+      const bool is_evaluator = backend.options.backend == Backend::kEvaluator;
+      if (!is_evaluator && backend.batch_tokens != kMixedBatch) continue;
+      SessionOptions options = backend.options;
+      options.proof = c.composite.proof;
+      Session session(c.composite.model, options);
+      for (size_t i = 0; i < c.feeds.size(); ++i) {
+        Feeds found = session.run(c.feeds[i]);
+        if (is_evaluator) {
+          report.extreme_rows += row_count(c.composite, c.feeds[i]);
+          c.expected.push_back(std::move(found));
+          continue;
+        }
+        if (auto difference = first_difference(c.composite, c.expected[i], found)) {
+          difference->backend = backend.name;
+          first.emplace(backend.name, std::move(*difference));
+        }
+      }
+    }
+  }
+  for (const VerifyBackend& backend : backends)
+    if (const auto it = first.find(backend.name); it != first.end()) report.differences.push_back(it->second);
+  return cases;
 }
 
 }  // namespace
@@ -117,15 +161,16 @@ std::vector<int32_t> random_tokens(Random& random, int64_t vocabulary, int64_t l
 }
 
 std::vector<std::vector<int32_t>> verification_texts(const Model& model, uint64_t seed) {
-  const int64_t vocabulary = input_range(model, "token").hi + 1;
-  const int64_t longest = std::min<int64_t>(128, model.symbols.at("L").maximum);
-  constexpr int kLengths[] = {1, 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 16, 8, 32, 4};
-  std::vector<std::vector<int32_t>> texts;
+  const int64_t vocabulary = input_range(model, "token").hi + 1, capacity = model.symbols.at("L").maximum;
+  std::vector<int64_t> lengths = {1, 2, 3, 4, 8, 16, 32, 64, 128, capacity};
+  constexpr int64_t kPrimes[] = {5,  7,  11, 13, 17, 19, 23, 29, 31, 37,  41,  43,  47,  53,
+                                 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113};
+  lengths.insert(lengths.end(), std::begin(kPrimes), std::end(kPrimes));
+  while (lengths.size() < 64) lengths.push_back(kPrimes[lengths.size() % 14]);
   Random random(seed);
-  for (int t = 0; t < 64; ++t) {
-    const int64_t length = t == 40 ? longest : std::min<int64_t>(kLengths[t % 16], longest);
-    texts.push_back(random_tokens(random, vocabulary, length));
-  }
+  for (size_t i = lengths.size() - 1; i > 0; --i) std::swap(lengths[i], lengths[random.below(i + 1)]);
+  std::vector<std::vector<int32_t>> texts;
+  for (const int64_t length : lengths) texts.push_back(random_tokens(random, vocabulary, std::min(length, capacity)));
   return texts;
 }
 
@@ -135,8 +180,9 @@ VerifyReport verify_model_file(const VerifyRequest& request) {
   std::string why;
   report.integer_only = is_integer_only(*model, &why);
   if (!report.integer_only) report.islands.push_back(why);
-  for (const Ranges& proof : prove_model(*model))
-    for (const auto& lemma : proof.lemmas)
+  const auto proof = std::make_shared<const std::vector<Ranges>>(prove_model(*model));
+  for (const Ranges& ranges : *proof)
+    for (const auto& lemma : ranges.lemmas)
       if (!std::count(report.lemmas.begin(), report.lemmas.end(), lemma)) report.lemmas.push_back(lemma);
   std::sort(report.lemmas.begin(), report.lemmas.end());
 
@@ -148,27 +194,16 @@ VerifyReport verify_model_file(const VerifyRequest& request) {
     for (const auto& text : read_lines(request.texts)) texts.push_back(encoder->tokenize(text));
   }
   report.texts = static_cast<int64_t>(texts.size());
-  for (const auto& text : texts) report.tokens += static_cast<int64_t>(text.size());
-
-  const Graph& main = model->main();
-  for (const Node& node : main.nodes) report.layers.push_back({node.name, node.op, {}});
-  LayerCodes expected;
-  for (const BackendRow& row : backend_rows(request.max_threads, report.skipped)) {
-    report.backends.push_back(row.name);
-    LayerCodes found = run_backend(model, texts, row);
-    for (size_t n = 0; n < found.size(); ++n) report.layers[n].hashes[row.name] = hex64(layer_hash(found[n]));
-    if (expected.empty()) {
-      expected = std::move(found);
-      continue;
-    }
-    for (size_t n = 0; n < found.size(); ++n)
-      if (auto difference = first_difference(main, n, expected[n], found[n])) {
-        difference->backend = row.name;
-        report.differences.push_back(*difference);
-        report.equal = false;
-        break;
-      }
+  for (const auto& text : texts) {
+    report.tokens += static_cast<int64_t>(text.size());
+    report.longest = std::max(report.longest, static_cast<int64_t>(text.size()));
   }
+
+  const auto backends = verify_backends(model, proof, request.max_threads, report.skipped);
+  compare_on_texts(model, texts, backends, report);
+  const auto cases = compare_on_extremes(*model, *proof, backends, request.seed, report);
+  report.equal = report.differences.empty();
+  if (request.inject > 0 && report.equal) report.inject = inject_faults(cases, backends, request.inject, request.seed);
   return report;
 }
 

@@ -2,9 +2,11 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "api/verify_inject.h"
 #include "base/random.h"
 #include "graph/model.h"
 
@@ -15,17 +17,16 @@ struct VerifyRequest {
   std::string texts;  // a text file; empty: verification_texts(seed)
   uint64_t seed = 0;
   int max_threads = 2;
+  int64_t inject = 0;  // faults to plant
 };
 
+// A layer is a composite of the stored graph. Its hash is 64-bit FNV-1a over the codes of its first output for all
+// texts in input order, then of its second output, and so on; each output row-major, one row a token that a text has
+// (or a row a text, behind pooling), codes little-endian in their storage type. No padding, no shape, no separator: the
+// hash depends on the codes alone, not on how texts are laid out, batched or spread over threads.
 struct LayerHashes {
   std::string name, composite;
   std::map<std::string, std::string> hashes;  // 16 hexadecimal digits by backend
-};
-
-struct Difference {
-  std::string layer, backend;
-  int64_t index = 0;  // into the concatenated valid rows of the output, texts in order
-  int64_t expected = 0, found = 0;
 };
 
 struct VerifyReport {
@@ -34,15 +35,18 @@ struct VerifyReport {
   std::vector<std::string> lemmas;             // the proof rests on these
   std::vector<std::string> backends, skipped;  // skipped: with the reason
   std::vector<LayerHashes> layers;
-  int64_t texts = 0, tokens = 0;
+  int64_t texts = 0, tokens = 0, longest = 0;
+  int64_t extreme_feeds = 0, extreme_rows = 0;  // over all composites
   bool equal = true;
-  std::vector<Difference> differences;  // the first of each backend that differs
+  std::vector<Difference> differences;  // the first of each backend that differs, on texts and on extreme codes
+  std::optional<InjectReport> inject;   // if faults were wanted and the backends are equal
 };
 
 // `length` token ids, uniform over the vocabulary.
 std::vector<int32_t> random_tokens(Random& random, int64_t vocabulary, int64_t length);
 
-// The texts that `verify` draws when none are given: 64 of 1..128 tokens, lengths 1, 2, 3, primes and powers of two.
+// The texts that `verify` draws when none are given: 64 of 1 to as many tokens as the model takes, about 3,000 in all;
+// lengths 1, 2, 3, primes, powers of two, 128 and the capacity, shuffled.
 std::vector<std::vector<int32_t>> verification_texts(const Model& model, uint64_t seed);
 
 // The numbers that a model promises to take at one of its integer inputs, e.g. token ids.

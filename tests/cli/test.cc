@@ -40,6 +40,18 @@ TEST(Cli, VerifyFindsAllExecutorsEqual) {
   for (const auto& layer : json["layers"]) EXPECT_GE(layer["hashes"].size(), 5u);
 }
 
+TEST(Cli, VerifyFindsPlantedFaults) {
+  const CliResult r = cli("verify " + tiny_dyad() + " --inject 20 --seed 5 --json --quiet");
+  ASSERT_EQ(r.code, 0) << r.err << r.out;
+  const auto inject = r.json()["inject"];
+  EXPECT_EQ(inject["planted"], 20);
+  EXPECT_EQ(inject["found"], 20);
+  EXPECT_TRUE(inject["missed"].empty());
+  for (const auto& fault : inject["faults"])
+    for (const char* key : {"layer", "backend", "constant", "found_by"}) EXPECT_FALSE(fault[key].empty()) << fault;
+  EXPECT_FALSE(cli("verify " + tiny_dyad() + " --json --quiet").json().contains("inject"));
+}
+
 TEST(Cli, InspectCountsMacsByWidth) {
   const CliResult r = cli("inspect " + tiny_dyad() + " --json");
   ASSERT_EQ(r.code, 0) << r.err;
