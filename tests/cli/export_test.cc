@@ -78,6 +78,33 @@ TEST_P(ExportC, HasNoUndefinedBehaviour) {
 
 INSTANTIATE_TEST_SUITE_P(Compilers, ExportC, testing::Values("gcc", "clang"));
 
+struct Machine {
+  const char *compiler, *flags, *run;
+  bool little_endian = true;  // binary weights are
+};
+
+class ExportCElsewhere : public testing::TestWithParam<Machine> {};
+
+TEST_P(ExportCElsewhere, GivesTheModelsBits) {
+  const auto& [compiler, flags, run, little_endian] = GetParam();
+  const std::string folder = temporary_dir(), program = folder + "/program";
+  spit(program + ".c", "#include <stdio.h>\nint main(void) { return puts(\"here\") < 0; }\n");
+  const std::string build = std::string(compiler) + " " + flags + " -o " + program + " " + program + ".c && ";
+  if (shell(build + run + " " + program).code != 0)
+    GTEST_SKIP() << "SKIPPED: no " << compiler << " " << flags << " that builds, or nothing that runs what it builds";
+  for (const char* weights : {"arrays", "binary"}) {
+    export_tiny(folder + "/c", std::string("--weights ") + weights);
+    const CliResult r = make(folder + "/c", std::string("'") + compiler + " " + flags + "' RUN=" + run);
+    EXPECT_EQ(r.code == 0, little_endian || std::string(weights) == "arrays") << r.out;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Machines, ExportCElsewhere,
+                         testing::Values(Machine{"gcc", "-m32", ""},
+                                         Machine{"aarch64-linux-gnu-gcc", "-static", "qemu-aarch64"},
+                                         Machine{"arm-linux-gnueabihf-gcc", "-static", "qemu-arm"},
+                                         Machine{"s390x-linux-gnu-gcc", "-static", "qemu-s390x", false}));
+
 TEST(ExportCTests, FindAWrongNumber) {
   if (!has_program("cc") || !has_program("make")) GTEST_SKIP() << "SKIPPED: no C compiler";
   const std::string folder = temporary_dir() + "/c";
@@ -105,6 +132,22 @@ TEST(ExportCTests, HashLayersAsVerifyDoes) {
   const std::string vectors = slurp(dir + "/c/test_vectors.h");
   for (const auto& layer : verified.json()["layers"])
     EXPECT_THAT(vectors, HasSubstr("UINT64_C(0x" + layer["hashes"]["evaluator"].get<std::string>() + "),\n"));
+}
+
+TEST(ExportCFolder, HoldsWhatTheReportSays) {
+  const std::string folder = temporary_dir() + "/c";
+  const CliResult r = cli("export c " + tiny_dyad() + " --json --quiet --prefix tiny --max-length 20 -o " + folder);
+  ASSERT_EQ(r.code, 0) << r.err;
+  const auto json = r.json();
+  EXPECT_EQ(json["max_length"], 20);
+  EXPECT_GT(json["layers"], json["bodies"]);
+  EXPECT_GT(json["arena_bytes"], 0);
+  for (const auto& [name, bytes] : json["files"].items()) EXPECT_EQ(slurp(folder + "/" + name).size(), bytes) << name;
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder), {}), json["files"].size());
+  for (const char* name : {"tiny.h", "tiny.c", "tiny_weights.c", "Makefile", "README.txt"})
+    EXPECT_TRUE(json["files"].contains(name)) << name;
+  // One function a layer, named as in the graph.
+  EXPECT_THAT(slurp(folder + "/tiny.c"), HasSubstr("static void encoder_layer_0_attention_self(char *arena"));
 }
 
 TEST(ExportCFolder, IsReplacedOnlyIfAnExportWroteIt) {

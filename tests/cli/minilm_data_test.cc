@@ -40,6 +40,13 @@ TEST(MiniLm, DefaultRecipeKeepsItsPromises) {
 
   const CliResult verified = cli("verify " + dyad + " --json --quiet");
   EXPECT_EQ(verified.code, 0) << verified.err << verified.out;
+
+  const std::string folder = temporary_dir() + "/c";
+  const CliResult exported = cli("export c " + dyad + " --max-length 128 --json --quiet -o " + folder);
+  ASSERT_EQ(exported.code, 0) << exported.err;
+  EXPECT_LT(exported.json()["source_lines"], 2500);
+  EXPECT_LT(exported.json()["arena_bytes"], 2500000);
+  EXPECT_EQ(std::system(("make -C " + folder + " test >" + folder + ".log 2>&1").c_str()), 0) << slurp(folder + ".log");
 }
 
 }  // namespace

@@ -62,8 +62,9 @@ class Planner {
                                                         {"type", Source::kZero},
                                                         {"start", Source::kZero},
                                                         {"length", Source::kLength}};
-    if (main_.outputs.size() != 1)
-      fail(ErrorKind::kContract, "exported C gives one result, the model has ", main_.outputs.size());
+    if (main_.outputs.size() != 1 || main_.producer(main_.outputs[0]) < 0)
+      fail(ErrorKind::kContract, "exported C gives one computed result, the model has ", main_.outputs.size(),
+           " outputs");
     std::vector<std::string> callers;
     for (const ValueId id : main_.inputs) {
       const Value& value = main_.value(id);

@@ -60,16 +60,18 @@ int64_t @prefix@_arena_bytes(void);         /* of static memory */
 
 const char kCWeightsHeader[] = R"(
 /* Must be called first, with the contents of @prefix@.bin (little-endian), which must stay where they are. Returns
-   @MACRO@_OK or, if size, alignment to 64 bytes or contents are wrong, @MACRO@_BAD_WEIGHTS. */
+   @MACRO@_OK or, if size, alignment to 64 bytes, contents or the machine's byte order are wrong, @MACRO@_BAD_WEIGHTS. */
 #define @MACRO@_WEIGHT_BYTES @weight_bytes@
 int @prefix@_use_weights(const void *bytes, size_t size);
 )";
 
 const char kCUseWeights[] = R"(
 int @prefix@_use_weights(const void *bytes, size_t size) {
+  static const uint16_t one = 1;
   const unsigned char *byte = bytes;
   uint64_t hash = UINT64_C(0xcbf29ce484222325);
   size_t i;
+  if (*(const unsigned char *)&one != 1) return @MACRO@_BAD_WEIGHTS; /* a big-endian machine */
   if (size != @MACRO@_WEIGHT_BYTES || (uintptr_t)bytes % 64 != 0) return @MACRO@_BAD_WEIGHTS;
   for (i = 0; i < size; ++i) hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3);
   if (hash != UINT64_C(0x@weight_hash@)) return @MACRO@_BAD_WEIGHTS;
@@ -263,13 +265,14 @@ static const uint64_t layer_hashes[@MACRO@_LAYERS] = {
 )";
 
 const char kCMakefile[] =
-    R"(# make test: builds the network and checks it against its test vectors. CC and CFLAGS may be given.
+    R"(# make test: builds the network and checks it against its test vectors. CC and CFLAGS may be given, and RUN, which runs
+# programs of another machine.
 CC ?= cc
 CFLAGS ?= -O3
 STRICT = -std=c99 -Wall -Wextra -Wpedantic -Werror
 
 test: test_@prefix@
-	./test_@prefix@
+	$(RUN) ./test_@prefix@
 
 test_@prefix@: test.o @objects@
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^

@@ -79,7 +79,9 @@ TEST(ExportC, RefusesWhatIsNoText) {
   EXPECT_THAT(refusal(model, options(11), ErrorKind::kContract), HasSubstr("input 'position', i32[T] of 0..9"));
   EXPECT_EQ(refusal(model, options(10), ErrorKind::kContract), "not refused");
   model.main().outputs.clear();
-  EXPECT_THAT(refusal(model, options(10), ErrorKind::kContract), HasSubstr("one result"));
+  EXPECT_THAT(refusal(model, options(10), ErrorKind::kContract), HasSubstr("one computed result"));
+  model.main().outputs = {model.main().inputs[0]};
+  EXPECT_THAT(refusal(model, options(10), ErrorKind::kContract), HasSubstr("one computed result"));
   EXPECT_THAT(refusal(chain({"first"}), options(65), ErrorKind::kUsage), HasSubstr("1..64"));
 }
 
