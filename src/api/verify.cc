@@ -35,9 +35,15 @@ void append(Codes& all, const TensorView& view) {
 }
 
 std::string layer_hash(const std::vector<Codes>& outputs) {
-  Hash64 hash;
-  for (const Codes& codes : outputs) hash.update(codes.data(), codes.size());
-  return hex64(hash.value());
+  Hash64 layer;
+  for (const Codes& codes : outputs) {
+    const uint64_t output = hash64(codes.data(), codes.size());
+    for (int shift = 0; shift < 64; shift += 8) {
+      const auto byte = static_cast<unsigned char>(output >> shift);
+      layer.update(&byte, 1);
+    }
+  }
+  return hex64(layer.value());
 }
 
 LayerCodes run_texts(const std::shared_ptr<const Model>& model, const std::vector<TokenIds>& texts,

@@ -20,10 +20,11 @@ struct VerifyRequest {
   int64_t inject = 0;  // faults to plant
 };
 
-// A layer is a composite of the stored graph. Its hash is 64-bit FNV-1a over the codes of its first output for all
-// texts in input order, then of its second output, and so on; each output row-major, one row a token that a text has
-// (or a row a text, behind pooling), codes little-endian in their storage type. No padding, no shape, no separator: the
-// hash depends on the codes alone, not on how texts are laid out, batched or spread over threads.
+// A layer is a composite of the stored graph. Each of its outputs has a 64-bit FNV-1a hash over its codes for all texts
+// in input order: one row a token that a text has (or a row a text, behind pooling), row-major, codes little-endian in
+// their storage type. The layer's hash is the FNV-1a hash of its outputs' hashes, eight bytes each, little-endian, in
+// the order of the outputs. No padding, shape or separator enters: the hash depends on the codes alone, not on how
+// texts are laid out, batched or spread over threads; and it can be computed text by text.
 struct LayerHashes {
   std::string name, composite;
   std::map<std::string, std::string> hashes;  // 16 hexadecimal digits by backend
