@@ -73,6 +73,9 @@ class CheckNoFloat(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn(f"planted.o: {message}", output)
         self.assertEqual(output.count(".o: "), 1, output)
+        self.assertTrue(archive.exists())
+        self.check("--remove", str(archive))
+        self.assertFalse(archive.exists())
 
     def test_runtime_has_none(self):
         code, output = self.check(ARCHIVE)
