@@ -68,27 +68,29 @@ std::vector<TokenIds> random_texts(const Model& model, int64_t max_length, uint6
   return texts;
 }
 
-// A layer's hash is over its first output for all texts, then over its second, and so on: a pass over the texts each.
 CTestVectors compute_vectors(const std::shared_ptr<const Model>& model, std::vector<TokenIds> texts) {
   const Graph& main = model->main();
-  size_t most_outputs = 1;
-  for (const Node& node : main.nodes) most_outputs = std::max(most_outputs, node.outputs.size());
-  std::vector<Hash64> hashes(main.nodes.size());
+  std::vector<std::vector<Hash64>> hashes;
+  for (const Node& node : main.nodes) hashes.emplace_back(node.outputs.size());
   CTestVectors vectors;
   Session session(model, {});
-  for (size_t hashed = 0; hashed < most_outputs; ++hashed)
-    for (const TokenIds& text : texts) {
-      const auto results =
-          session.run(pack_tokens({&text, 1}).feeds, [&](const Node& node, size_t output, const TensorView& codes) {
-            if (output == hashed)
-              hashes[static_cast<size_t>(&node - main.nodes.data())].update(
-                  codes.data, static_cast<size_t>(storage_bytes(codes.type, codes.count())));
-          });
-      if (hashed > 0) continue;
-      const auto codes = results.begin()->second.to_int64();
-      vectors.expected.insert(vectors.expected.end(), codes.begin(), codes.end());
+  for (const TokenIds& text : texts) {
+    const auto outputs =
+        session.run(pack_tokens({&text, 1}).feeds, [&](const Node& node, size_t output, const TensorView& view) {
+          hashes[static_cast<size_t>(&node - main.nodes.data())][output].update(
+              view.data, static_cast<size_t>(storage_bytes(view.type, view.count())));
+        });
+    const auto codes = outputs.begin()->second.to_int64();
+    vectors.expected.insert(vectors.expected.end(), codes.begin(), codes.end());
+  }
+  for (const auto& outputs : hashes) {
+    Hash64 layer;
+    for (const Hash64& output : outputs) {
+      const uint64_t value = output.value();
+      layer.update(&value, sizeof value);
     }
-  for (const Hash64& hash : hashes) vectors.layer_hashes.push_back(hash.value());
+    vectors.layer_hashes.push_back(layer.value());
+  }
   vectors.texts = std::move(texts);
   return vectors;
 }

@@ -164,6 +164,7 @@ class Writer {
     set("example_length", some.size());
     std::vector<int64_t> counts;
     for (const CLayer& layer : program_.layers) counts.push_back(std::ssize(layer.node->outputs));
+    set("output_counts", list(counts, "\n      "));
     set("max_outputs", *std::max_element(counts.begin(), counts.end()));
   }
 

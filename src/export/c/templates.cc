@@ -148,27 +148,39 @@ const char kCTestProgram[] = R"(/* Runs the network on the texts of test_vectors
 @include@ "test_vectors.h"
 
 #define MAX_OUTPUTS @max_outputs@
+#define FNV_BASIS UINT64_C(0xcbf29ce484222325)
 
-/* A layer's hash is over its first output for all texts, then over its second, and so on: one pass over the texts each. */
-static uint64_t hashes[@MACRO@_LAYERS];
-static int hashed_output;
+static uint64_t hashes[@MACRO@_LAYERS][MAX_OUTPUTS];
+
+static uint64_t hash_byte(uint64_t hash, unsigned byte) { return (hash ^ byte) * UINT64_C(0x100000001b3); }
+
+static void hash_number(uint64_t *hash, uint64_t number, int bytes) { /* little-endian */
+  int b;
+  for (b = 0; b < bytes; ++b) *hash = hash_byte(*hash, (unsigned)(number >> (8 * b)) & 255u);
+}
 
 static void hash_codes(void *context, int layer, int output, const void *codes, int64_t count, int width) {
-  uint64_t hash = hashes[layer], number;
   int64_t i;
-  int byte;
   (void)context;
-  if (output != hashed_output) return;
   for (i = 0; i < count; ++i) {
+    uint64_t number;
     switch (width) {
       case 1: number = ((const uint8_t *)codes)[i]; break;
       case 2: number = ((const uint16_t *)codes)[i]; break;
       case 4: number = ((const uint32_t *)codes)[i]; break;
       default: number = ((const uint64_t *)codes)[i]; break;
     }
-    for (byte = 0; byte < width; ++byte) hash = (hash ^ (number >> (8 * byte) & 255)) * UINT64_C(0x100000001b3);
+    hash_number(&hashes[layer][output], number, width);
   }
-  hashes[layer] = hash;
+}
+
+/* A layer's hash is that of its outputs' hashes, one after the other. */
+static uint64_t layer_hash(int layer) {
+  static const int outputs[@MACRO@_LAYERS] = {@output_counts@};
+  uint64_t hash = FNV_BASIS;
+  int o;
+  for (o = 0; o < outputs[layer]; ++o) hash_number(&hash, hashes[layer][o], 8);
+  return hash;
 }
 
 #ifdef @MACRO@_WEIGHT_BYTES
@@ -185,6 +197,8 @@ static int load_weights(void) {
 
 int main(int argc, char **argv) {
   static @output_type@ result[@MACRO@_@OUTPUT@_SIZE];
+  const @input_type@ *text = texts;
+  const @output_type@ *wanted = expected;
   int t, layer, skipped = 0, wrong = 0;
 #ifdef @MACRO@_WEIGHT_BYTES
   if (load_weights() != @MACRO@_OK) {
@@ -192,33 +206,32 @@ int main(int argc, char **argv) {
     return 1;
   }
 #endif
-  for (layer = 0; layer < @MACRO@_LAYERS; ++layer) hashes[layer] = UINT64_C(0xcbf29ce484222325);
-  for (hashed_output = 0; hashed_output < MAX_OUTPUTS; ++hashed_output) {
-    const @input_type@ *text = texts;
-    const @output_type@ *wanted = expected;
-    for (t = skipped = 0; t < TEXTS; ++t) {
-      const int64_t size = @expected_size@;
-      int64_t i = 0;
-      if (lengths[t] > @MACRO@_MAX_LENGTH) {
-        ++skipped;
-      } else {
-        const int code = @prefix@_run_tapped(text, lengths[t], result, hash_codes, 0);
-        while (i < size && code == @MACRO@_OK && result[i] == wanted[i]) ++i;
-        if (i < size && hashed_output == 0) {
-          printf("text %d (%d tokens): returned %d, element %d is %ld, expected %ld\n", t, (int)lengths[t], code, (int)i,
-                 (long)result[i], (long)wanted[i]);
-          ++wrong;
-        }
+  memset(result, 0, sizeof result);
+  for (layer = 0; layer < @MACRO@_LAYERS; ++layer)
+    for (t = 0; t < MAX_OUTPUTS; ++t) hashes[layer][t] = FNV_BASIS;
+  for (t = 0; t < TEXTS; ++t) {
+    const int64_t size = @expected_size@;
+    int64_t i = 0;
+    if (lengths[t] > @MACRO@_MAX_LENGTH) {
+      ++skipped;
+    } else {
+      const int code = @prefix@_run_tapped(text, lengths[t], result, hash_codes, 0);
+      while (i < size && code == @MACRO@_OK && result[i] == wanted[i]) ++i;
+      if (i < size) {
+        printf("text %d (%d tokens): returned %d, element %d is %ld, expected %ld\n", t, (int)lengths[t], code, (int)i,
+               (long)result[i], (long)wanted[i]);
+        ++wrong;
       }
-      text += lengths[t];
-      wanted += size;
     }
+    text += lengths[t];
+    wanted += size;
   }
   if (skipped) printf("SKIPPED: %d texts longer than %d tokens, and so the layers' hashes\n", skipped, @MACRO@_MAX_LENGTH);
   for (layer = 0; layer < @MACRO@_LAYERS && !skipped; ++layer) {
-    if (hashes[layer] == layer_hashes[layer]) continue;
-    printf("layer %s: hash %08lx%08lx is not the model's\n", @prefix@_layer_name(layer),
-           (unsigned long)(hashes[layer] >> 32), (unsigned long)(hashes[layer] & 0xffffffffu));
+    const uint64_t hash = layer_hash(layer);
+    if (hash == layer_hashes[layer]) continue;
+    printf("layer %s: hash %08lx%08lx is not the model's\n", @prefix@_layer_name(layer), (unsigned long)(hash >> 32),
+           (unsigned long)(hash & 0xffffffffu));
     ++wrong;
     break;
   }
