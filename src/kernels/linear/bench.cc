@@ -1,8 +1,6 @@
 // linear on the shapes of a small encoder: GMAC/s of each kernel, its share of the multiply-add peak measured in the
 // same run, and oneDNN's u8 x s8 -> s32 matmul, which has no epilogue, beside it. Results are compared before timing.
 // usage: OMP_NUM_THREADS=1 bench_kernels_linear [seconds per figure, default 0.1]   (the variable is for oneDNN)
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +10,7 @@
 
 #include "base/random.h"
 #include "kernels/kernel.h"
+#include "kernels/limits/limits.h"
 
 namespace dyadic {
 namespace {
@@ -42,38 +41,10 @@ double median_seconds(double budget, const std::function<void()>& call) {
   return samples[7] / calls;
 }
 
-// One call: 1000 rounds of 12 independent multiply-adds from registers.
-[[gnu::target("avx512f,avx512vnni")]] void vpdpbusd_rounds() {
-  __m512i acc[12] = {}, x = _mm512_set1_epi32(3);
-  for (int i = 0; i < 1000; ++i)
-#pragma GCC unroll 12
-    for (__m512i& a : acc) {
-      a = _mm512_dpbusd_epi32(a, x, x);
-      asm volatile("" : "+v"(a));
-    }
-}
-
-[[gnu::target("avx2")]] void vpmaddwd_rounds() {
-  __m256i acc[12] = {}, x = _mm256_set1_epi32(3);
-  for (int i = 0; i < 1000; ++i)
-#pragma GCC unroll 12
-    for (__m256i& a : acc) {
-      a = _mm256_madd_epi16(a, x);
-      asm volatile("" : "+x"(a));
-    }
-}
-
-// Multiply-adds a nanosecond; 0 where there is no such instruction to compare with.
+// Multiply-adds a nanosecond; 0 where there is no instruction to compare with.
 double peak_gmacs(Isa isa, double budget) {
-  switch (isa) {
-    case Isa::kPortable:
-      return 0;
-    case Isa::kAvx2:
-      return 12e3 * 16 / median_seconds(budget, vpmaddwd_rounds) * 1e-9;
-    case Isa::kAvx512Vnni:
-      return 12e3 * 64 / median_seconds(budget, vpdpbusd_rounds) * 1e-9;
-  }
-  return 0;
+  if (isa == Isa::kPortable) return 0;
+  return 1e-9 * static_cast<double>(operations_per_second(limit_probes(isa).dot, static_cast<int64_t>(budget * 1e9)));
 }
 
 struct Layer {
