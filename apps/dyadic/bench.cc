@@ -10,12 +10,20 @@ namespace {
 Json to_json(const Spread& s) { return {{"min", s.min}, {"median", s.median}, {"max", s.max}}; }
 
 Json to_json(const BenchReport& r) {
-  Json json = {
-      {"cpu", r.cpu}, {"isa", std::string(isa_name(r.isa))}, {"threads", r.threads}, {"results", Json::array()}};
+  Json json = {{"cpu", r.cpu},
+               {"isa", std::string(isa_name(r.isa))},
+               {"threads", r.threads},
+               {"limit_gmacs", r.limit_gmacs > 0 ? Json(r.limit_gmacs) : Json()},
+               {"results", Json::array()}};
   for (const auto& result : r.results) {
-    Json row = {{"batch", result.batch},    {"length", result.length},
-                {"ms", to_json(result.ms)}, {"baseline_ms", result.baseline ? to_json(*result.baseline) : Json()},
-                {"macs", result.macs},      {"layers", Json::array()}};
+    Json row = {{"batch", result.batch},
+                {"length", result.length},
+                {"ms", to_json(result.ms)},
+                {"baseline_ms", result.baseline ? to_json(*result.baseline) : Json()},
+                {"macs", result.macs},
+                {"gmacs", result.gmacs},
+                {"fraction", r.limit_gmacs > 0 ? Json(result.fraction) : Json()},
+                {"layers", Json::array()}};
     for (const auto& layer : result.layers)
       row["layers"].push_back(
           {{"name", layer.name}, {"executor", layer.executor}, {"ms", layer.ms}, {"macs", layer.macs}});
@@ -38,18 +46,20 @@ int bench(BenchRequest request, const std::string& batches, const std::string& l
     fmt::print("{}\n", to_json(r).dump());
     return 0;
   }
-  fmt::print("{}, {}, {} thread{}; results checked against the portable kernels\n\n", r.cpu, isa_name(r.isa), r.threads,
+  fmt::print("{}, {}, {} thread{}; results checked against the portable kernels\n", r.cpu, isa_name(r.isa), r.threads,
              r.threads == 1 ? "" : "s");
+  if (r.limit_gmacs > 0) fmt::print("limit of its 8-bit products, measured now: {:.1f} GMAC/s\n", r.limit_gmacs);
+  fmt::print("\n");
   std::vector<std::vector<std::string>> rows;
   for (const auto& result : r.results) {
-    const double gmacs = static_cast<double>(result.macs) / result.ms.median / 1e6;
     rows.push_back({fmt::format("{} x {}", result.batch, result.length), fmt::format("{:.3f}", result.ms.median),
                     fmt::format("{:.3f}", result.ms.min), fmt::format("{:.3f}", result.ms.max),
-                    fmt::format("{:.1f}", gmacs),
+                    fmt::format("{:.1f}", result.gmacs),
+                    r.limit_gmacs > 0 ? fmt::format("{:.0f} %", 100 * result.fraction) : "-",
                     result.baseline ? fmt::format("{:.2f}", result.baseline->median) : "-",
                     result.baseline ? fmt::format("{:.2f}x", result.baseline->median / result.ms.median) : "-"});
   }
-  print_table({"batch x length", "median ms", "min", "max", "GMAC/s", "float ms", "speed-up"}, rows);
+  print_table({"batch x length", "median ms", "min", "max", "GMAC/s", "of limit", "float ms", "speed-up"}, rows);
   if (layers)
     for (const auto& result : r.results) {
       fmt::print("\n{} x {}\n", result.batch, result.length);

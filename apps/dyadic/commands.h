@@ -27,6 +27,7 @@ Action add_verify(CLI::App& app);
 Action add_explain(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_export(CLI::App& app);
+Action add_doctor(CLI::App& app);
 
 // "6,7" as numbers.
 std::vector<int> parse_numbers(const std::string& text, const std::string& option);

@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   verb("explain", "Where a .dyad file loses accuracy against its float model, and why", cli::add_explain);
   verb("bench", "Time a .dyad file, after checking its results", cli::add_bench);
   verb("export", "Write a .dyad file as C99 without float", cli::add_export);
+  verb("doctor", "What this machine can do, what is missing and what that costs", cli::add_doctor);
 
   try {
     app.parse(argc, argv);

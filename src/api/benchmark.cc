@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "api/doctor.h"
 #include "api/encoder.h"
 #include "api/inspect.h"
 #include "api/verify.h"
@@ -48,6 +49,7 @@ BenchReport bench_model(const BenchRequest& request) {
   report.cpu = cpu_model();
   report.isa = request.isa;
   report.threads = request.threads;
+  report.limit_gmacs = dot_limit(request.isa, request.threads) * 1e-9;
   for (int64_t batch : request.batches)
     for (int64_t length : request.lengths) {
       check_interrupted();
@@ -95,6 +97,8 @@ BenchReport bench_model(const BenchRequest& request) {
         result.macs += macs;
       }
       result.ms = spread(std::move(ours));
+      result.gmacs = static_cast<double>(result.macs) / result.ms.median * 1e-6;
+      if (report.limit_gmacs > 0) result.fraction = result.gmacs / report.limit_gmacs;
       if (baseline) result.baseline = spread(std::move(theirs));
       report.results.push_back(std::move(result));
     }

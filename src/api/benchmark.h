@@ -33,12 +33,15 @@ struct BenchResult {
   std::optional<Spread> baseline;
   int64_t macs = 0;
   std::vector<BenchLayer> layers;
+  // Multiply-accumulates a nanosecond of the median, and their share of BenchReport::limit_gmacs (0 without a limit).
+  double gmacs = 0, fraction = 0;
 };
 
 struct BenchReport {
   std::string cpu;
   Isa isa = Isa::kPortable;
   int threads = 1;
+  double limit_gmacs = 0;  // what the threads could do at most with this instruction set's products; 0: not known
   std::vector<BenchResult> results;
 };
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 
 #include "api/encoder.h"
 #include "api/evaluate.h"
+#include "api/recipe_dir.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
@@ -20,12 +20,6 @@
 namespace dyadic {
 namespace {
 namespace fs = std::filesystem;
-
-// Where recipes lie: $DYADIC_RECIPES, else the folder of this build's source.
-std::string recipe_dir() {
-  const char* dir = std::getenv("DYADIC_RECIPES");
-  return dir && *dir ? dir : DYADIC_RECIPE_DIR;
-}
 
 bool has_ending(const std::string& path, const std::string& ending) {
   const std::string plain = path.size() > 4 && path.ends_with(".zst") ? path.substr(0, path.size() - 4) : path;
