@@ -39,6 +39,13 @@ Json to_json(const Inspection& r) {
                  {"operands", info.operands},
                  {"parameter_bytes", info.parameter_bytes},
                  {"bound", info.bound}});
+  for (auto& c = json["constants"] = Json::array(); const auto& info : r.constants)
+    c.push_back({{"name", info.name},
+                 {"type", info.type},
+                 {"shape", info.shape},
+                 {"bytes", info.bytes},
+                 {"distinct", info.distinct},
+                 {"range", {info.range.lo, info.range.hi}}});
   json["metadata"] = r.metadata;
   return json;
 }
@@ -69,6 +76,12 @@ int inspect(const InspectOptions& options, const Common& common) {
   for (const auto& e : r.edges)
     rows.push_back({e.name, e.type, fmt::format("{}", e.bits), e.shape, fmt::format("{:.6g}", e.scale)});
   print_table({"edge", "type", "bits", "shape", "scale"}, rows);
+  if (!r.constants.empty()) fmt::print("\n");
+  rows.clear();
+  for (const auto& c : r.constants)
+    rows.push_back(
+        {c.name, c.type, c.shape, fmt::format("{}", c.distinct), fmt::format("[{}, {}]", c.range.lo, c.range.hi)});
+  if (!rows.empty()) print_table({"codes of", "type", "shape", "different", "range"}, rows);
   if (options.bodies)
     for (const auto& [key, text] : r.bodies) fmt::print("\n{}\n{}", key, text);
   return 0;

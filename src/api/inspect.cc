@@ -1,6 +1,7 @@
 #include "api/inspect.h"
 
 #include <algorithm>
+#include <bitset>
 #include <filesystem>
 
 #include "base/status.h"
@@ -51,6 +52,20 @@ Inspection inspect_float(const std::string& path, int64_t length) {
   return result;
 }
 
+ConstantInfo inspect_codes(const Value& value) {
+  const Tensor& t = value.constant;
+  ConstantInfo info{value.name, std::string(name(t.type())), to_string(value.shape), static_cast<int64_t>(t.bytes()),
+                    0,          range_of(t.type())};
+  std::bitset<256> seen;
+  const auto* codes = reinterpret_cast<const uint8_t*>(t.raw());
+  for (int64_t i = 0; i < t.count(); ++i) seen.set(codes[i]);
+  info.distinct = static_cast<int>(seen.count());
+  const auto occurs = [&](int64_t code) { return seen.test(static_cast<uint8_t>(code)); };
+  while (info.range.lo < info.range.hi && !occurs(info.range.lo)) ++info.range.lo;
+  while (info.range.hi > info.range.lo && !occurs(info.range.hi)) --info.range.hi;
+  return info;
+}
+
 }  // namespace
 
 std::map<std::string, int64_t> count_macs(const Body& body, const Bindings& bindings) {
@@ -88,7 +103,10 @@ Inspection inspect_model(const std::string& path, int64_t length) {
   const Graph& main = model->main();
   for (size_t v = 0; v < main.values.size(); ++v) {
     const Value& value = main.values[v];
-    if (value.is_constant()) continue;
+    if (value.is_constant()) {
+      if (value.shape.size() >= 2 && bits(value.type) == 8) result.constants.push_back(inspect_codes(value));
+      continue;
+    }
     const int producer = main.producer(static_cast<ValueId>(v));
     EdgeInfo edge{value.name,
                   std::string(name(value.type)),

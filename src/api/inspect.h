@@ -25,6 +25,14 @@ struct CompositeInfo {
   std::vector<double> bound;  // per output, in steps of its encoding
 };
 
+// A parameter of two axes or more of 8-bit codes: a weight, a table.
+struct ConstantInfo {
+  std::string name, type, shape;
+  int64_t bytes = 0;
+  int distinct = 0;      // how many different codes occur
+  Interval range{0, 0};  // the smallest and the largest of them
+};
+
 struct Inspection {
   std::string kind;  // "float" or "integer"
   int64_t length = 128, parameters = 0;
@@ -33,6 +41,7 @@ struct Inspection {
   std::vector<std::string> islands, lemmas;
   std::vector<EdgeInfo> edges;
   std::vector<CompositeInfo> composites;
+  std::vector<ConstantInfo> constants;
   std::map<std::string, std::string> metadata;
   std::map<std::string, std::string> bodies;  // key -> text form
 };
