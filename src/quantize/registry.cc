@@ -13,6 +13,14 @@ const typename Map::mapped_type* find(const Map& map, const std::string& name) {
 
 }  // namespace
 
+Granularity granularity_of(const Part& part) {
+  const std::string granularity = part.text("granularity", "tensor");
+  if (granularity == "channel" || granularity == "row") return {{0}};
+  if (granularity != "tensor")
+    fail(ErrorKind::kMalformed, part.name, ": granularity must be tensor, channel or row, not '", granularity, "'");
+  return {};
+}
+
 const EncodePart& Registry::encode(const std::string& name) const {
   const auto* part = find(encodes_, name);
   if (!part) fail(ErrorKind::kMalformed, "recipe: unknown encode part '", name, "'");

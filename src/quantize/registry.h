@@ -43,6 +43,10 @@ struct EncodePart {
   int64_t (*code)(const Part& part, const Encoding& encoding, double steps) = nullptr;
 };
 
+// The parameter `granularity` of encode parts: "tensor" (default, one scale), "channel" or "row" (one for each index of
+// the first axis). kMalformed naming the part for anything else.
+Granularity granularity_of(const Part& part);
+
 // fit: how a range is found from values. Streaming and mergeable; an observer's memory does not grow with the number of
 // values.
 class RangeObserver {

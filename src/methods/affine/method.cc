@@ -15,11 +15,7 @@ Encoding prototype(const Part& part) {
   const int64_t half = int64_t{1} << (e.bits - 1);
   // 16-bit codes use the whole type, so that saturation is one pack instruction; narrower ones are symmetric.
   e.codes = e.bits == 16 ? Interval{-half, half - 1} : Interval{1 - half, half - 1};
-  const std::string granularity = part.text("granularity", "tensor");
-  if (granularity == "channel" || granularity == "row")
-    e.granularity.axes = {0};
-  else if (granularity != "tensor")
-    fail(ErrorKind::kMalformed, "affine: granularity must be tensor, channel or row, not '", granularity, "'");
+  e.granularity = granularity_of(part);
   e.zero_point.clear();
   return e;
 }
