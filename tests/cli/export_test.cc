@@ -123,15 +123,19 @@ TEST(ExportCTests, FindAWrongNumber) {
   EXPECT_THAT(r.out, HasSubstr("not the weights of this program"));
 }
 
+// The hashes that `verify` computed for these texts when the golden model was made.
 TEST(ExportCTests, HashLayersAsVerifyDoes) {
-  const std::string dir = temporary_dir();
-  spit(dir + "/texts", "a man is eating food\nthe stock market fell\na dog\n");
-  export_tiny(dir + "/c", "--texts " + dir + "/texts");
-  const CliResult verified = cli("verify " + tiny_dyad() + " --texts " + dir + "/texts --json --quiet");
-  ASSERT_EQ(verified.code, 0) << verified.err;
-  const std::string vectors = slurp(dir + "/c/test_vectors.h");
-  for (const auto& layer : verified.json()["layers"])
-    EXPECT_THAT(vectors, HasSubstr("UINT64_C(0x" + layer["hashes"]["evaluator"].get<std::string>() + "),\n"));
+  const std::string golden = source_path("models/golden"), folder = temporary_dir() + "/c";
+  const CliResult r = cli("export c " + golden + "/tiny.dyad --texts " + golden + "/texts.txt --quiet -o " + folder);
+  ASSERT_EQ(r.code, 0) << r.err;
+  const std::string vectors = slurp(folder + "/test_vectors.h");
+  const auto hashes = nlohmann::json::parse(slurp(golden + "/hashes.json"));
+  EXPECT_GE(hashes.size(), 10u);
+  for (const auto& [layer, hash] : hashes.items())
+    EXPECT_THAT(vectors, HasSubstr("UINT64_C(0x" + hash.get<std::string>() + "),\n")) << layer;
+  if (!has_program("cc") || !has_program("make")) GTEST_SKIP() << "SKIPPED: no C compiler";
+  const CliResult built = make(folder, "cc");
+  EXPECT_EQ(built.code, 0) << built.out;
 }
 
 TEST(ExportCFolder, HoldsWhatTheReportSays) {
