@@ -43,6 +43,7 @@ TEST(PrintedCText, EmbedsConstantsAndNamesThem) {
   b.output(b.lookup(b.constant(Tensor::from<int16_t>({4}, {0, 1, 4, 9}), "squares"), x), "y");
   const Graph body = b.build();
   const CFunction f = print_c(body, test::type_ranges(body), "square");
+  EXPECT_EQ(f.symbols, std::vector<std::string>{"T"});
   EXPECT_EQ(f.code,
             "void square(const uint8_t *restrict x, int16_t *restrict y, int64_t T, void *scratch) {\n"
             "  static const int16_t squares[4] = {0, 1, 4, 9};\n"
@@ -58,6 +59,14 @@ TEST(PrintedCText, EmbedsConstantsAndNamesThem) {
             "}\n");
 }
 
+TEST(PrintedCText, MakesNamesOfItsOwn) {
+  std::set<std::string> taken;
+  const std::pair<const char*, const char*> pairs[] = {{"a/b.c", "a_b_c"},     {"a b c", "a_b_c_2"}, {"int", "int_2"},
+                                                       {"int8_t", "v_int8_t"}, {"8bit", "v_8bit"},   {"", "v_"},
+                                                       {"memcpy", "memcpy_2"}};
+  for (const auto& [wish, name] : pairs) EXPECT_EQ(c_identifier(wish, taken), name);
+}
+
 TEST(PrintedCText, RefusesRealNumbers) {
   Graph body;
   body.name = "edge";
@@ -65,7 +74,13 @@ TEST(PrintedCText, RefusesRealNumbers) {
   const ValueId y = body.add_value({"y", DataType::kI8, {4}});
   body.add_node({"quantize", "", {x}, {y}, {}, ""});
   body.outputs = {y};
-  EXPECT_THROW(print_c(body, test::type_ranges(body), "edge"), Error);
+  try {
+    print_c(body, test::type_ranges(body), "edge");
+    FAIL() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kContract);
+    EXPECT_THAT(error.what(), testing::HasSubstr("body edge, node 0 (quantize)"));
+  }
 }
 
 }  // namespace
