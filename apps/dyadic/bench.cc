@@ -86,7 +86,15 @@ Action add_bench(CLI::App& app) {
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   app.add_flag("--layers", *layers, "Also time every layer");
-  app.footer("Example: dyadic bench minilm.dyad --batch 1,32 --length 16,128,384 --baseline all-MiniLM-L6-v2");
+  set_help(
+      app,
+      "Runs every batch size with every length on random token ids, after comparing the result with the portable\n"
+      "kernels' in every bit. Prints median, minimum and maximum milliseconds, GMAC/s, and their share of what the\n"
+      "processor's products could do at most, measured in the same run (see `dyadic doctor`).\n"
+      "JSON: {\"cpu\", \"isa\", \"threads\", \"limit_gmacs\", \"results\": [{\"batch\", \"length\", \"ms\": {\"min\",\n"
+      "\"median\", \"max\"}, \"baseline_ms\", \"macs\", \"gmacs\", \"fraction\", \"layers\"}]}",
+      {"dyadic bench minilm.dyad --batch 1,32 --length 16,128,384 --baseline all-MiniLM-L6-v2",
+       "dyadic bench minilm.dyad --batch 1 --length 128 --layers"});
   return [=](const Common& common) { return bench(*request, *batches, *lengths, *layers, common); };
 }
 

@@ -28,6 +28,12 @@ Action add_explain(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_export(CLI::App& app);
 Action add_doctor(CLI::App& app);
+Action add_completion(CLI::App& app);
+Action add_man(CLI::App& app);
+
+// What --help says behind the options: what the verb reads, does and prints, then commands that work. Exit codes and
+// environment, which all verbs share, follow.
+void set_help(CLI::App& app, const std::string& about, const std::vector<std::string>& examples);
 
 // "6,7" as numbers.
 std::vector<int> parse_numbers(const std::string& text, const std::string& option);

@@ -92,7 +92,15 @@ int doctor(const Common& common) {
 }  // namespace
 
 Action add_doctor(CLI::App& app) {
-  app.footer("Example: dyadic doctor");
+  set_help(
+      app,
+      "Measures for about a second what one core can do: 8-bit and float products, look-ups, products that are\n"
+      "shifted, and reading each level of memory. Says which instruction set is used and which kernels are tried\n"
+      "first, finds recipes, models, data and programs, and tells what each missing one costs.\n"
+      "JSON: {\"cpu\", \"cores\", \"hardware_threads\", \"load\", \"isa\": {\"detected\", \"active\"}, \"features\",\n"
+      "\"limits\": [{\"what\", \"isa\", \"instructions\", \"per_second\"}], \"memory\", \"kernels\", \"found\", "
+      "\"costs\"}",
+      {"dyadic doctor", "dyadic doctor --json > machine.json"});
   return doctor;
 }
 

@@ -63,7 +63,15 @@ Action add_eval(CLI::App& app) {
   app.add_option("--reference", request->reference, "Compare embeddings with this model's (usually the float folder)");
   app.add_option("--max-length", request->encoder.max_length, "Tokens a text is cut to; 0: the model's own")
       ->capture_default_str();
-  app.footer("Example: dyadic eval minilm.dyad --task sts --data sts-dev.csv --reference all-MiniLM-L6-v2");
+  set_help(app,
+           "Task sts: the correlation of cosine similarities with people's scores. Task cosine: how close embeddings "
+           "are to\n"
+           "the reference's, how alike both order all pairs of texts, and how often the nearest text is the same.\n"
+           "JSON: {\"task\", \"count\", \"metric\": {\"spearman\", \"pearson\"}, \"reference_metric\", \"cosine\": "
+           "{\"mean\", \"p01\",\n"
+           "\"min\", \"count\"}, \"texts_per_second\"}",
+           {"dyadic eval minilm.dyad --task sts --data sts-dev.tsv --reference all-MiniLM-L6-v2",
+            "dyadic eval minilm.dyad --task cosine --data sentences.txt --reference all-MiniLM-L6-v2 --json"});
   return [request, columns](const Common& common) { return eval(*request, *columns, common); };
 }
 

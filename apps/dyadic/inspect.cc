@@ -125,12 +125,25 @@ Action add_inspect(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   app.add_flag("--bodies", options->bodies, "Print every integer body in its text form");
-  app.footer("Example: dyadic inspect minilm.dyad --length 128");
+  set_help(
+      app,
+      "Prints size, multiply-accumulates by operand widths, float islands, the lemmas that its proof rests on, and a\n"
+      "line for each composite (its bound: how far from its meaning, in steps of its code) and each edge between "
+      "them.\n"
+      "JSON: {\"kind\", \"parameters\", \"file_bytes\", \"table_bytes\", \"total_macs\", \"macs\", \"islands\", "
+      "\"lemmas\",\n"
+      "\"edges\", \"composites\", \"metadata\"}",
+      {"dyadic inspect minilm.dyad --length 128", "dyadic inspect minilm.dyad --bodies",
+       "dyadic inspect all-MiniLM-L6-v2"});
   return [options](const Common& common) { return inspect(*options, common); };
 }
 
 Action add_list(CLI::App& app) {
-  app.footer("Example: dyadic list --json");
+  set_help(
+      app,
+      "The recipes that ship, then what a recipe's rules may answer: parts by the question they answer, with their\n"
+      "sources and parameters. JSON: {\"recipes\": [..], \"parts\": [..]}",
+      {"dyadic list", "dyadic list --json"});
   return [](const Common& common) { return list(common); };
 }
 

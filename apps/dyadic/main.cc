@@ -19,16 +19,26 @@ int main(int argc, char** argv) {
       "dyadic");
   app.require_subcommand(1);
   app.set_version_flag("--version", "dyadic " DYADIC_VERSION);
-  app.footer(
-      "Exit codes: 0 ok; 1 failed (unequal, disk full, I/O); 2 usage; 3 malformed input file;\n"
-      "4 a contract is unmet (range, coverage, integer-only); 130 interrupted.\n"
-      "DYADIC_ISA=portable|avx2|avx512vnni caps the instruction set.");
+  const std::string shared =
+      "Exit codes:\n"
+      "  0    ok\n"
+      "  1    failed: results differ, no such file, disk full\n"
+      "  2    usage: an argument is wrong\n"
+      "  3    malformed: a model, tokenizer, recipe or text is not what it should be; file and place are named\n"
+      "  4    a contract is unmet: a range not proved, a node not covered, not integer-only\n"
+      "  130  interrupted\n"
+      "\n"
+      "Environment:\n"
+      "  DYADIC_ISA      portable, avx2 or avx512vnni: the best instruction set to use; results are the same\n"
+      "  DYADIC_RECIPES  the folder of recipes that are given by name";
+  app.footer(shared);
 
   cli::Common common;
   std::map<CLI::App*, cli::Action> actions;
   const auto verb = [&](const char* name, const char* summary, cli::Action (*add)(CLI::App&)) {
     CLI::App* sub = app.add_subcommand(name, summary);
     actions[sub] = add(*sub);
+    sub->footer(sub->get_footer() + "\n\n" + shared);
     sub->add_flag("--json", common.json, "One JSON object on stdout instead of text");
     sub->add_flag("--quiet", common.quiet, "No progress on stderr");
     sub->add_option("--threads", common.threads, "Worker threads")->check(CLI::Range(1, 1024))->capture_default_str();
@@ -44,6 +54,8 @@ int main(int argc, char** argv) {
   verb("bench", "Time a .dyad file, after checking its results", cli::add_bench);
   verb("export", "Write a .dyad file as C99 without float", cli::add_export);
   verb("doctor", "What this machine can do, what is missing and what that costs", cli::add_doctor);
+  verb("completion", "A script that completes words in your shell", cli::add_completion);
+  verb("man", "The manual page", cli::add_man);
 
   try {
     app.parse(argc, argv);

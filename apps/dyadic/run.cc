@@ -62,9 +62,12 @@ Action add_run(CLI::App& app) {
   app.add_option("INPUT", options->input, "A text file, one text a line; - is stdin")->capture_default_str();
   app.add_option("--max-length", options->max_length, "Tokens a text is cut to; 0: the model's own")
       ->capture_default_str();
-  app.footer(
-      "Prints one JSON object a line: {\"text\", \"embedding\"}.\nExample: echo 'A man is eating food.' | dyadic run "
-      "minilm.dyad");
+  set_help(
+      app,
+      "Prints one JSON object a line as texts arrive: {\"text\", \"embedding\": [..]}. A text must be UTF-8; an empty\n"
+      "line is a text too.",
+      {"echo 'A man is eating food.' | dyadic run minilm.dyad",
+       "dyadic run minilm.dyad sentences.txt > embeddings.jsonl"});
   return [options](const Common& common) { return run(*options, common); };
 }
 

@@ -1,4 +1,7 @@
-// What helps a user of the command line: doctor, and benchmarks that say how far from the machine's limit they are.
+// What helps a user of the command line: doctor, benchmarks that say how far from the machine's limit they are, help,
+// completion, the manual page.
+#include <regex>
+
 #include "run.h"
 
 namespace dyadic::test {
@@ -54,6 +57,85 @@ TEST(Doctor, BenchSaysHowFarFromTheLimitItIs) {
     EXPECT_THAT(cli(arguments).out, HasSubstr("of limit"));
   }
   EXPECT_TRUE(cli(arguments + " --json", "DYADIC_ISA=portable").json()["limit_gmacs"].is_null());
+}
+
+std::vector<std::string> found(const std::string& text, const std::string& pattern) {
+  const std::regex regex(pattern);
+  std::vector<std::string> words;
+  for (std::sregex_iterator i(text.begin(), text.end(), regex), end; i != end; ++i) words.push_back((*i)[1]);
+  return words;
+}
+
+std::vector<std::string> verbs() {
+  const std::string help = cli("--help").out;
+  const auto begin = help.find("Subcommands:\n");
+  return found(help.substr(begin, help.find("\n\n", begin) - begin), "\n  ([a-z]+) ");
+}
+
+std::vector<std::string> options(const std::string& verb) {
+  return found(cli(verb + " --help").out, "\n  (?:-[a-z],)?(--[a-z-]+)");
+}
+
+TEST(Help, EveryVerbHasTheSameFrame) {
+  ASSERT_GE(verbs().size(), 9u);
+  for (const auto& verb : verbs()) {
+    const CliResult r = cli(verb + " --help");
+    EXPECT_EQ(r.code, 0);
+    const size_t example = r.out.find("Example"), codes = r.out.find("\nExit codes:\n  0    ok\n");
+    EXPECT_LT(example, codes) << verb;
+    EXPECT_LT(codes, r.out.find("\nEnvironment:\n")) << verb;
+    EXPECT_THAT(options(verb), testing::IsSupersetOf({"--help", "--json", "--quiet", "--threads", "--seed"})) << verb;
+    for (const auto& line : found(r.out, "(.*)\n")) EXPECT_LE(line.size(), 160u) << verb << ": " << line;
+  }
+}
+
+// What bash offers for the last of `words`.
+std::string offered(const std::string& words, int count) {
+  const std::string script = temporary_dir() + "/complete.bash";
+  spit(script, cli("completion bash").out + "COMP_WORDS=(dyadic " + words + ")\nCOMP_CWORD=" + std::to_string(count) +
+                   "\n_dyadic\necho \"${COMPREPLY[*]}\"\n");
+  const std::string out = temporary_dir() + "/out";
+  EXPECT_EQ(std::system(("bash " + script + " >" + out).c_str()), 0);
+  std::string words_offered = slurp(out);
+  words_offered.pop_back();
+  return words_offered;
+}
+
+TEST(Completion, BashOffersVerbsOptionsAndChoices) {
+  EXPECT_EQ(offered("insp", 1), "inspect");
+  EXPECT_EQ(offered("quantize --cal", 2), "--calib");
+  EXPECT_EQ(offered("eval --task ''", 3), "sts cosine");
+  EXPECT_EQ(offered("eval --task s", 3), "sts");
+  EXPECT_EQ(offered("quantize --calib ''", 3), "");  // then bash completes file names
+  EXPECT_EQ(offered("completion ''", 2), "bash zsh fish");
+  const std::string all = " " + offered("''", 1) + " ";
+  for (const auto& verb : verbs()) EXPECT_THAT(all, HasSubstr(" " + verb + " "));
+  for (const auto& verb : verbs()) {
+    const std::string words = " " + offered(verb + " -", 2) + " ";
+    for (const auto& option : options(verb)) EXPECT_THAT(words, HasSubstr(" " + option + " ")) << verb;
+  }
+}
+
+TEST(Completion, OtherShellsAndTheManualHaveEveryOption) {
+  const std::string zsh = cli("completion zsh").out, fish = cli("completion fish").out, man = cli("man").out;
+  EXPECT_TRUE(man.starts_with(".TH DYADIC 1")) << man;
+  for (const auto& verb : verbs()) {
+    EXPECT_THAT(zsh, HasSubstr("    " + verb + ")\n"));
+    EXPECT_THAT(fish, HasSubstr(" -a " + verb + " -d '"));
+    for (std::string option : options(verb)) {
+      EXPECT_THAT(zsh, HasSubstr(")" + option + "["));
+      EXPECT_THAT(fish, HasSubstr(" -l " + option.substr(2) + " "));
+      for (size_t at = 0; (at = option.find('-', at)) != option.npos; at += 2) option.insert(at, "\\");
+      EXPECT_THAT(man, HasSubstr(option + "\\fR"));
+    }
+  }
+  EXPECT_EQ(cli("completion tcsh").code, 2);
+  if (std::system("command -v groff >/dev/null") == 0) {
+    const std::string dir = temporary_dir();
+    spit(dir + "/dyadic.1", man);
+    EXPECT_EQ(std::system(("groff -man -ww -z " + dir + "/dyadic.1 2>" + dir + "/warnings").c_str()), 0);
+    EXPECT_EQ(slurp(dir + "/warnings"), "");
+  }
 }
 
 }  // namespace
