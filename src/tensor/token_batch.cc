@@ -1,4 +1,4 @@
-#include "io/huggingface/batch.h"
+#include "tensor/token_batch.h"
 
 #include <algorithm>
 #include <numeric>
