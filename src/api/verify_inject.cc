@@ -2,16 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <utility>
 
-#include "base/fixed_point.h"
+#include "api/fault_analysis.h"
 #include "base/progress.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "graph/bodies/bodies.h"
 #include "graph/ranges.h"
-#include "tensor/epilogue.h"
 
 namespace dyadic {
 namespace {
@@ -59,121 +56,6 @@ Tensor flipped(const Tensor& constant, int64_t byte, int bit) {
   std::memcpy(copy.mutable_raw(), constant.raw(), static_cast<size_t>(constant.bytes()));
   copy.mutable_raw()[byte] ^= std::byte{1} << bit;
   return copy;
-}
-
-// ---- faults that nothing can show --------------------------------------------------------------------------------
-
-// The parameters of one composite, by the names of its body; those of a fault differ in one element.
-class Parameters {
- public:
-  explicit Parameters(const LoneComposite& c) : c_(c) {}
-  const Tensor* find(const std::string& name) const {
-    const Graph& body = c_.body().graph;
-    for (size_t i = 0; i < body.inputs.size(); ++i)
-      if (body.value(body.inputs[i]).name == name)
-        if (const Tensor& t = constant_of(c_, i); t.defined()) return &t;
-    return nullptr;
-  }
-  // Element i, or the only element; `absent` if there is no such parameter.
-  int64_t at(const std::string& name, int64_t i, int64_t absent = 0) const {
-    const Tensor* t = find(name);
-    return t ? t->at(t->count() == 1 ? 0 : i) : absent;
-  }
-
- private:
-  const LoneComposite& c_;
-};
-
-bool same_everywhere(Interval x, const std::function<int64_t(int64_t)>& a, const std::function<int64_t(int64_t)>& b) {
-  for (int64_t i = x.lo; i <= x.hi; ++i)
-    if (a(i) != b(i)) return false;
-  return true;
-}
-
-Interval proved(const LoneComposite& c, const std::string& value, int64_t channel) {
-  const ValueId id = c.body().graph.find(value);
-  const auto channels = c.ranges().channels.find(id);
-  return channels == c.ranges().channels.end() ? c.ranges().values[id] : channels->second[channel];
-}
-
-// linear: a channel's code is a function of its accumulator alone.
-std::string linear_equivalence(const LoneComposite& clean, const LoneComposite& faulty, const std::string& name,
-                               int64_t element) {
-  if (!clean.node().has("epilogue")) return "";
-  const auto stages = parse_epilogue(clean.node().text("epilogue"));
-  const Parameters a(clean), b(faulty);
-  const auto requantize = std::find_if(stages.begin(), stages.end(),
-                                       [](const EpilogueStage& stage) { return stage.kind == StageKind::kRequantize; });
-  if (requantize == stages.end() || a.find("m2") || a.find("bias2") || a.find("residual")) return "";
-  if (name == "tables") {
-    const int64_t code = element % 256 - 128;
-    return code < requantize->clamp.lo || code > requantize->clamp.hi
-               ? cat("code ", code, " does not occur: codes end at ", requantize->clamp.lo)
-               : "";
-  }
-  if (name != "bias" && name != "m" && !(name == "s" && a.find("s")->count() > 1)) return "";
-  const auto code = [&](const Parameters& p) {
-    return [&, m = p.at("m", element), s = static_cast<int>(p.at("s", element)),
-            bias = p.at("bias", element)](int64_t acc) {
-      return clamp64(mul_shift(acc + bias, m, s) + requantize->zero_point, requantize->clamp.lo, requantize->clamp.hi);
-    };
-  };
-  const Interval acc = proved(clean, "acc", element);
-  return same_everywhere(acc, code(a), code(b))
-             ? cat("channel ", element, " gives the same code for each accumulator in ", acc.lo, "..", acc.hi)
-             : "";
-}
-
-// Norms: an output's code is a function of y alone; a term of the sum one of its operand's code.
-std::string norm_equivalence(const LoneComposite& clean, const LoneComposite& faulty, const std::string& name,
-                             int64_t element) {
-  const Parameters a(clean), b(faulty);
-  const size_t cut = name.rfind('_');
-  const std::string stem = name.substr(0, cut), part = cut == std::string::npos ? "" : name.substr(cut + 1);
-  const auto term = [&](const Parameters& p, int64_t i) {
-    return [m = p.at(stem + "_m", i), s = static_cast<int>(p.at(stem + "_s", i))](int64_t x) {
-      return mul_shift(x, m, s);
-    };
-  };
-  if (a.find(stem + "_codes")) {  // a table: the codes of one row
-    const Tensor &before = *a.find(stem + "_codes"), &after = *b.find(stem + "_codes");
-    const int64_t width = before.dim(1), row = part == "codes" ? element / width : element;
-    const auto f = term(a, row), g = term(b, row);
-    for (int64_t i = row * width; i < (row + 1) * width; ++i)
-      if (f(before.at(i)) != g(after.at(i))) return "";
-    return cat("row ", row, " of the table gives the same terms");
-  }
-  if (a.find(stem + "_beta") && (part == "m" || part == "beta")) {
-    const ValueId id = clean.body().graph.find(stem);
-    const bool is_code8 = id >= 0 && clean.body().graph.value(id).type == DataType::kI8;
-    const Interval ends = is_code8 ? Interval{-127, 127} : range_of(DataType::kI16);
-    const auto output = [&](const Parameters& p) {
-      return [&, f = term(p, element), beta = p.at(stem + "_beta", element)](int64_t y) {
-        return clamp64(shift_right(f(y) + beta, 8, Rounding::kHalfUp), ends.lo, ends.hi);
-      };
-    };
-    const Interval y = proved(clean, "y", element);
-    return same_everywhere(y, output(a), output(b))
-               ? cat("column ", element, " gives the same code for each normalised value in ", y.lo, "..", y.hi)
-               : "";
-  }
-  if (const ValueId operand = clean.body().graph.find(stem); operand >= 0 && (part == "m" || part == "s")) {
-    const Interval x = clean.ranges().values[operand];
-    return same_everywhere(x, term(a, 0), term(b, 0)) ? cat("every ", stem, " code gives the same term") : "";
-  }
-  return "";
-}
-
-// Why no input of the composite can show the fault, or empty if that is not proved.
-std::string equivalence(const LoneComposite& clean, const LoneComposite& faulty, const Fault& fault) {
-  if (!is_shared_body(clean.node(), clean.body())) return "";
-  const Graph& body = clean.body().graph;
-  const std::string& name = body.value(body.inputs[fault.input]).name;
-  const int64_t element = fault.byte * 8 / bits(constant_of(clean, fault.input).type());
-  if (clean.node().op == "linear") return linear_equivalence(clean, faulty, name, element);
-  if (clean.node().op == "add_norm" || clean.node().op == "embed_norm")
-    return norm_equivalence(clean, faulty, name, element);
-  return "";
 }
 
 // ---- finding it --------------------------------------------------------------------------------------------------
@@ -249,7 +131,7 @@ class Injector {
       ++report_.found_by[planted.found_by];
       report_.faults.push_back(std::move(planted));
     } else {
-      planted.found_by = "no difference on the extreme codes, nor on random rows";
+      planted.found_by = "no difference on extreme, aimed or random codes";
       report_.missed.push_back(std::move(planted));
     }
     return true;
@@ -274,13 +156,20 @@ class Injector {
         how = "extreme codes";
         return true;
       }
-    how = equivalence(c.composite, faulty, fault);
+    const int64_t element = fault.byte * 8 / bits(constant_of(c.composite, fault.input).type());
+    const FaultAnalysis analysis = analyse_fault(c.composite, faulty, fault.input, element, seed);
+    how = analysis.equivalent;
     if (!how.empty()) return false;
-    const auto feeds = search(c.composite, faulty, fault, seed);
-    if (!feeds) return false;
     Session evaluator(c.composite.model, {.backend = Backend::kEvaluator, .proof = c.composite.proof});
-    how = "search";
-    return differs(c.composite, session, *feeds, evaluator.run(*feeds));
+    for (const Feeds& feeds : analysis.aimed)
+      if (differs(c.composite, session, feeds, evaluator.run(feeds))) {
+        how = "aimed codes";
+        return true;
+      }
+    const auto feeds = search(c.composite, faulty, fault, seed);
+    if (!feeds || !differs(c.composite, session, *feeds, evaluator.run(*feeds))) return false;
+    how = "random codes";
+    return true;
   }
 
   static bool differs(const LoneComposite& composite, Session& session, const Feeds& feeds, const Feeds& expected) {

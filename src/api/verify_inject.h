@@ -34,7 +34,8 @@ struct PlantedFault {
   std::string constant;  // as the composite's body calls it: "weight", "token_m"
   int64_t byte = 0;      // of the constant
   int bit = 0;
-  std::string found_by;  // "extreme codes", "search", "range proof"; a missed or equivalent fault: why it was not found
+  std::string found_by;  // "extreme codes", "aimed codes", "random codes", "range proof"; a missed or equivalent fault:
+                         // why it was not found
 };
 
 struct InjectReport {
@@ -47,8 +48,8 @@ struct InjectReport {
 };
 
 // Draws `count` bits over the bytes of all constants of all composites and a backend for each, flips one at a time and
-// compares that composite in that backend with the evaluator: on the extreme codes of its case, then on random rows
-// until one shows the fault. A constant that makes the ranges unprovable is found by the proof.
+// compares that composite in that backend with the evaluator: on the extreme codes of its case, then on codes aimed at
+// the fault, then on random rows until one shows it. A constant that makes the ranges unprovable is found by the proof.
 InjectReport inject_faults(std::span<const CompositeCase> cases, std::span<const VerifyBackend> backends, int64_t count,
                            uint64_t seed);
 

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "api/fault_analysis.h"
 #include "api/verify_backends.h"
 #include "base/hash.h"
 #include "io/huggingface/batch.h"
@@ -135,6 +136,61 @@ TEST(Inject, FindsEveryFaultOfEveryKindAndSaysHow) {
   EXPECT_TRUE(constants.count("weight") && constants.count("token_codes"));
   EXPECT_GT(inject.found_by.at("extreme codes"), 100);
   for (const PlantedFault& f : inject.equivalent) EXPECT_FALSE(f.found_by.empty()) << f.constant;
+}
+
+// The composite with a parameter of this name, and the same with `mask` flipped in one element.
+struct Changed {
+  LoneComposite clean, faulty;
+  size_t input = 0;
+};
+Changed change(const std::string& parameter, int64_t element, int64_t mask) {
+  const auto proof = prove_model(*golden());
+  const Graph& main = golden()->main();
+  for (size_t n = 0; n < main.nodes.size(); ++n) {
+    const Graph& body = golden()->body(main.nodes[n]).graph;
+    for (size_t i = 0; i < body.inputs.size(); ++i) {
+      if (body.value(body.inputs[i]).name != parameter) continue;
+      const LoneComposite clean = isolate(*golden(), main.nodes[n], proof[n]);
+      const Tensor& before = main.value(main.nodes[n].inputs[i]).constant;
+      Tensor after(before.type(), before.dims());
+      std::copy_n(before.raw(), before.bytes(), after.mutable_raw());
+      after.set(element, after.at(element) ^ mask);
+      return {clean, with_parameter(clean, i, after), i};
+    }
+  }
+  fail(ErrorKind::kFailed, "no parameter ", parameter);
+}
+
+TEST(FaultAnalysis, ProvesThatATableEntryOfNoCodeCannotShow) {
+  const Changed c = change("tables", 0, 1);
+  EXPECT_THAT(analyse_fault(c.clean, c.faulty, c.input, 0, 1).equivalent, testing::HasSubstr("does not occur"));
+}
+
+TEST(FaultAnalysis, AimsRowsAtTheLastBitOfABias) {
+  for (const int64_t channel : {0, 50, 191}) {
+    const Changed c = change("bias", channel, 1);
+    const FaultAnalysis analysis = analyse_fault(c.clean, c.faulty, c.input, channel, 1);
+    EXPECT_EQ(analysis.equivalent, "");
+    ASSERT_EQ(analysis.aimed.size(), 1u);
+    Session clean(c.clean.model, {.proof = c.clean.proof}), faulty(c.faulty.model, {.proof = c.faulty.proof});
+    EXPECT_TRUE(first_difference(c.clean, clean.run(analysis.aimed[0]), faulty.run(analysis.aimed[0]))) << channel;
+  }
+}
+
+TEST(FaultAnalysis, IsNeverWrongAboutWhatCannotShow) {
+  // Of the low bits of multipliers, those that are called equivalent change nothing on many rows.
+  int equivalent = 0;
+  for (int64_t channel = 0; channel < 64; channel += 4) {
+    const Changed c = change("m", channel, 2);
+    if (analyse_fault(c.clean, c.faulty, c.input, channel, 1).equivalent.empty()) continue;
+    ++equivalent;
+    Session clean(c.clean.model, {.proof = c.clean.proof}), faulty(c.faulty.model, {.proof = c.faulty.proof});
+    for (const CodeSpread spread : kCodeSpreads) {
+      const Feeds feeds = random_feeds(c.clean, 2000, spread, test::seed());
+      EXPECT_FALSE(first_difference(c.clean, clean.run(feeds), faulty.run(feeds))) << channel;
+    }
+  }
+  EXPECT_GT(equivalent, 0);
 }
 
 TEST(Inject, IsTheSameForTheSameSeed) {

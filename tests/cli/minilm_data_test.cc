@@ -38,8 +38,11 @@ TEST(MiniLm, DefaultRecipeKeepsItsPromises) {
   ASSERT_EQ(inspected.code, 0) << inspected.err;
   EXPECT_GE(inspected.json()["macs"]["8x8"].get<double>(), 0.99);
 
-  const CliResult verified = cli("verify " + dyad + " --json --quiet");
+  const CliResult verified = cli("verify " + dyad + " --inject 50 --json --quiet");
   EXPECT_EQ(verified.code, 0) << verified.err << verified.out;
+  EXPECT_EQ(verified.json()["inject"]["planted"], 50);
+  EXPECT_EQ(verified.json()["inject"]["found"], 50);
+  EXPECT_EQ(verified.json()["longest"], 512);
 
   const std::string folder = temporary_dir() + "/c";
   const CliResult exported = cli("export c " + dyad + " --max-length 128 --json --quiet -o " + folder);
