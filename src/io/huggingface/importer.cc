@@ -31,19 +31,24 @@ class Folder {
     if (error || !fs::is_directory(root_, error)) fail(ErrorKind::kFailed, path, ": cannot open the model folder");
   }
 
+  const fs::path& root() const { return root_; }
   bool has(const fs::path& name) const {
     std::error_code error;
     return fs::exists(root_ / name, error);
   }
 
+  // Of a file that is there.
   std::string path(const fs::path& name) const {
     const fs::path wanted = root_ / name;
     std::error_code error;
+    if (name.native().find('\0') != std::string::npos)
+      fail(ErrorKind::kMalformed, wanted.c_str(), ": the name of this file goes on behind a NUL character");
     const fs::path found = fs::weakly_canonical(wanted, error);
     const auto inside = std::mismatch(root_.begin(), root_.end(), found.begin(), found.end());
     if (error || name.is_absolute() || inside.first != root_.end())
-      fail(ErrorKind::kMalformed, wanted.string(), ": lies outside the model folder ", root_.string(),
-           "; copy the file into the folder");
+      fail(ErrorKind::kMalformed, root_.string(), ": ", wanted.string(),
+           " lies outside the model folder; copy the file into it");
+    if (!has(name)) fail(ErrorKind::kMalformed, wanted.string(), ": missing from the model folder");
     return found.string();
   }
 
@@ -173,7 +178,7 @@ class Checkpoint {
       }
       where_ = json.where();
     } else {
-      fail(ErrorKind::kMalformed, folder.path(single),
+      fail(ErrorKind::kMalformed, (folder.root() / single).string(),
            ": missing, and no model.safetensors.index.json either; other weight formats must be converted to "
            "safetensors");
     }
@@ -358,6 +363,7 @@ ImportedModel import_huggingface(const std::string& dir) {
   model.normalize = modules.normalize;
   model.pooling = modules.pooling;
   model.max_positions = config.positions;
+  model.vocabulary = config.vocabulary;
   model.max_length = read_max_length(folder, base, config.positions);
   Checkpoint checkpoint(folder, base);
   model.graph = EncoderBuilder(config, checkpoint).build(modules.normalize);

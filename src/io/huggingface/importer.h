@@ -17,6 +17,7 @@ struct ImportedModel {
   std::map<std::string, std::string> metadata;
   int64_t max_length = 0;     // tokens a text is cut to (sentence_bert_config.json), special tokens included
   int64_t max_positions = 0;  // tokens a text may have at most
+  int64_t vocabulary = 0;     // rows of the token table
   bool normalize = false;     // the embedding has length 1
   std::string pooling;        // "mean"
 };
