@@ -553,7 +553,15 @@ std::vector<ResultType> Inference::run() {
 
 }  // namespace
 
+// Reading a body reads the bodies inside it, once to parse and once to verify them: 2^depth times.
 Graph nested_body(const Node& node, const std::string& key) {
+  constexpr int kMaxDepth = 4;
+  thread_local int depth = 0;
+  struct Level {
+    Level() { ++depth; }
+    ~Level() { --depth; }
+  } const level;
+  if (depth > kMaxDepth) fail(ErrorKind::kMalformed, "bodies nested deeper than ", kMaxDepth);
   Graph body = parse_text(node.text(key), key);
   verify_body(body);
   return body;

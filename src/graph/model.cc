@@ -11,6 +11,7 @@ namespace dyadic {
 namespace {
 
 constexpr int kSchema = 1;
+constexpr size_t kMaxRank = 64;
 
 // ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -132,6 +133,7 @@ DataType data_type(const JsonObject& object, const std::string& key) {
 
 Shape shape(const JsonObject& object, const std::string& key) {
   Shape result;
+  if (list(object, key).size() > kMaxRank) malformed(object, key, "has more than ", kMaxRank, " dimensions");
   for (const Json& item : list(object, key)) {
     if (item.is_number_unsigned() && item.get<uint64_t>() <= INT64_MAX) {
       result.emplace_back(item.get<int64_t>());
@@ -171,6 +173,10 @@ Encoding encoding(const JsonObject& object) {
   result.scale = numbers<double>(object, "scale");
   result.zero_point = numbers<int64_t>(object, "zero_point");
   result.codes = interval(object, "codes");
+  for (const double scale : result.scale)
+    if (!(scale > 0 && std::isfinite(scale))) malformed(object, "scale", "holds ", scale, ", which is no scale");
+  if (result.zero_point.size() != std::max<size_t>(1, result.scale.size()) && result.zero_point.size() != 1)
+    malformed(object, "zero_point", "has ", result.zero_point.size(), " entries for ", result.scale.size(), " scales");
   return result;
 }
 
@@ -341,7 +347,7 @@ Model model_from_json(std::string_view text, const std::string& where,
   try {
     verify_model(model);
   } catch (const Error& error) {
-    fail(error.kind(), where, ": ", error.what());
+    fail(ErrorKind::kMalformed, where, ": ", error.what());
   }
   return model;
 }

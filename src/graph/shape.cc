@@ -37,6 +37,7 @@ std::string to_string(const Dim& dim) {
 }
 
 Dim parse_dim(std::string_view text) {
+  constexpr size_t kMaxSymbols = 64;  // a product is sorted again at every factor
   Dim dim;
   if (text.empty()) fail(ErrorKind::kMalformed, "empty dimension");
   for (size_t begin = 0; begin <= text.size();) {
@@ -52,6 +53,8 @@ Dim parse_dim(std::string_view text) {
       dim = dim * Dim(std::string(part));
     else
       fail(ErrorKind::kMalformed, "dimension '", text, "' is not a product of numbers and symbols");
+    if (dim.symbols.size() > kMaxSymbols)
+      fail(ErrorKind::kMalformed, "a dimension has more than ", kMaxSymbols, " symbols");
     begin = end + 1;
   }
   return dim;

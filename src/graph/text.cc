@@ -12,6 +12,7 @@ namespace dyadic {
 namespace {
 
 constexpr size_t kMaxTextBytes = size_t{64} << 20;
+constexpr size_t kMaxRank = 64;
 constexpr int64_t kMaxListed = 64;  // constants of more elements are printed by name and hash
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
@@ -343,6 +344,7 @@ class Parser {
         const size_t at = at_;
         const std::string_view dim = take_while([](char c) { return is_word(c) || c == '*'; });
         value.shape.push_back(guarded(at, [&] { return parse_dim(dim); }));
+        if (value.shape.size() > kMaxRank) error_at(at, "a shape has more than ", kMaxRank, " dimensions");
       } while (accept(','));
       expect(']');
     }
