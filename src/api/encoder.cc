@@ -1,9 +1,11 @@
 #include "api/encoder.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 
 #include "base/json.h"
+#include "base/located.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "io/huggingface/batch.h"
@@ -19,9 +21,45 @@ std::string_view asset_text(const std::map<std::string, Tensor>& assets, const s
   return {reinterpret_cast<const char*>(t.raw()), static_cast<size_t>(t.bytes())};
 }
 
-int64_t metadata_integer(const std::map<std::string, std::string>& metadata, const std::string& key, int64_t fallback) {
-  const auto it = metadata.find(key);
-  return it == metadata.end() ? fallback : std::strtoll(it->second.c_str(), nullptr, 10);
+WordPiece read_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where) {
+  if (assets.count("tokenizer.json"))
+    return WordPiece::from_tokenizer_json(asset_text(assets, "tokenizer.json"), where + ": tokenizer.json");
+  if (!assets.count("vocab.txt")) fail(ErrorKind::kMalformed, where, ": neither tokenizer.json nor vocab.txt");
+  WordPieceOptions options;
+  if (assets.count("tokenizer_config.json")) {
+    const std::string name = where + ": tokenizer_config.json";
+    const Json json = parse_json(asset_text(assets, "tokenizer_config.json"), name);
+    const JsonObject config(json, name);
+    options.lowercase = config.boolean("do_lower_case", true);
+    options.handle_chinese_chars = config.boolean("tokenize_chinese_chars", true);
+    if (config.has("strip_accents")) options.strip_accents = config.boolean("strip_accents", true);
+  }
+  return WordPiece::from_vocab_txt(asset_text(assets, "vocab.txt"), where + ": vocab.txt", options);
+}
+
+// What texts are cut to if the caller says nothing: a promise that the file makes, so it must be one that can be kept.
+int64_t stored_length(const Model& model, const std::string& path, int64_t most) {
+  const auto it = model.metadata.find("max_length");
+  if (it == model.metadata.end()) return most;
+  int64_t length = 0;
+  const char* end = it->second.data() + it->second.size();
+  const auto parsed = std::from_chars(it->second.data(), end, length);
+  if (parsed.ec != std::errc() || parsed.ptr != end || length < 2 || length > most)
+    fail(ErrorKind::kMalformed, path, ": metadata 'max_length' is '", it->second, "', not a number of 2..", most);
+  return length;
+}
+
+int64_t longest_text(const Model& model) {
+  const auto it = model.symbols.find("L");
+  return it == model.symbols.end() ? 512 : std::min<int64_t>(it->second.maximum, 1 << 20);
+}
+
+// Token ids that the model takes: 0 .. rows - 1.
+int64_t token_rows(const Model& model, const std::string& path) {
+  const ValueId id = model.main().find("token");
+  if (id < 0) fail(ErrorKind::kContract, path, ": not a text encoder: no input 'token'");
+  const Value& token = model.main().value(id);
+  return 1 + (token.fact ? token.fact->range : range_of(token.type)).hi;
 }
 
 std::string stem(const std::string& path) {
@@ -50,7 +88,8 @@ class TokenizingEncoder : public TextEncoder {
 class FloatEncoder : public TokenizingEncoder {
  public:
   FloatEncoder(const std::string& path, const ImportedModel& model, const EncoderOptions& options)
-      : TokenizingEncoder(load_tokenizer(model.assets, path), model.max_length, model.max_positions, options),
+      : TokenizingEncoder(load_tokenizer(model.assets, path, model.vocabulary), model.max_length, model.max_positions,
+                          options),
         executor_(model.graph, options.session.threads),
         name_(stem(path) + " (float)") {}
   Embeddings encode_ids(std::span<const TokenIds> texts) override {
@@ -67,19 +106,24 @@ class FloatEncoder : public TokenizingEncoder {
 class IntegerEncoder : public TokenizingEncoder {
  public:
   IntegerEncoder(const std::string& path, const std::shared_ptr<const Model>& model, const EncoderOptions& options)
-      : TokenizingEncoder(load_tokenizer(model->assets, path), metadata_integer(model->metadata, "max_length", 512),
-                          model->symbols.count("L") ? model->symbols.at("L").maximum : 512, options),
-        session_(model, options.session),
+      : TokenizingEncoder(load_tokenizer(model->assets, path, token_rows(*model, path)),
+                          stored_length(*model, path, longest_text(*model)), longest_text(*model), options),
+        path_(path),
+        session_(located(path, [&] { return Session(model, options.session); })),
         name_(stem(path) + " (integer)") {
     const Graph& main = model->main();
     if (main.outputs.size() != 1 || !main.value(main.outputs[0]).encoding)
       fail(ErrorKind::kContract, path, ": not a text encoder: it needs one output with an encoding");
-    output_ = main.value(main.outputs[0]).name;
-    encoding_ = *main.value(main.outputs[0]).encoding;
+    const Value& output = main.value(main.outputs[0]);
+    output_ = output.name;
+    encoding_ = *output.encoding;
     if (encoding_.scale.size() != 1) fail(ErrorKind::kContract, path, ": the output needs one scale");
+    if (output.shape.size() != 2 || output.shape[0] != Dim("B"))
+      fail(ErrorKind::kContract, path, ": output ", output_, " is ", to_string(output.shape),
+           ", no embedding for each text");
   }
   Embeddings encode_ids(std::span<const TokenIds> texts) override {
-    const Tensor codes = session_.run(pack_tokens(texts).feeds).at(output_);
+    const Tensor codes = located(path_, [&] { return session_.run(pack_tokens(texts).feeds).at(output_); });
     Embeddings result{codes.dims().back(), {}};
     for (int64_t i = 0; i < codes.count(); ++i)
       result.values.push_back(
@@ -89,6 +133,7 @@ class IntegerEncoder : public TokenizingEncoder {
   std::string describe() const override { return name_; }
 
  private:
+  std::string path_;
   Session session_;
   std::string name_, output_;
   Encoding encoding_;
@@ -96,20 +141,11 @@ class IntegerEncoder : public TokenizingEncoder {
 
 }  // namespace
 
-WordPiece load_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where) {
-  if (assets.count("tokenizer.json"))
-    return WordPiece::from_tokenizer_json(asset_text(assets, "tokenizer.json"), where + ": tokenizer.json");
-  if (!assets.count("vocab.txt")) fail(ErrorKind::kMalformed, where, ": neither tokenizer.json nor vocab.txt");
-  WordPieceOptions options;
-  if (assets.count("tokenizer_config.json")) {
-    const std::string name = where + ": tokenizer_config.json";
-    const Json json = parse_json(asset_text(assets, "tokenizer_config.json"), name);
-    const JsonObject config(json, name);
-    options.lowercase = config.boolean("do_lower_case", true);
-    options.handle_chinese_chars = config.boolean("tokenize_chinese_chars", true);
-    if (config.has("strip_accents")) options.strip_accents = config.boolean("strip_accents", true);
-  }
-  return WordPiece::from_vocab_txt(asset_text(assets, "vocab.txt"), where + ": vocab.txt", options);
+WordPiece load_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where, int64_t rows) {
+  const WordPiece tokenizer = read_tokenizer(assets, where);
+  if (static_cast<int64_t>(tokenizer.vocab_size()) > rows)
+    fail(ErrorKind::kMalformed, where, ": the tokenizer has ", tokenizer.vocab_size(), " tokens, the model ", rows);
+  return tokenizer;
 }
 
 std::vector<std::pair<size_t, size_t>> group_texts(std::span<const TokenIds> texts, int64_t batch_tokens) {

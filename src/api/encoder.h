@@ -44,8 +44,9 @@ class TextEncoder {
   int64_t batch_tokens = 2048;
 };
 
-// The tokenizer that travels in a model's assets: tokenizer.json, else vocab.txt with tokenizer_config.json.
-WordPiece load_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where);
+// The tokenizer that travels in a model's assets: tokenizer.json, else vocab.txt with tokenizer_config.json. kMalformed
+// naming `where` and the file; also if it has more tokens than the `rows` of the model's table.
+WordPiece load_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where, int64_t rows);
 
 // `path` is a .dyad file or a model folder; kFailed or kMalformed naming it otherwise.
 std::unique_ptr<TextEncoder> open_encoder(const std::string& path, const EncoderOptions& options = {});

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "api/metrics.h"
+#include "base/located.h"
 #include "base/status.h"
 #include "io/datasets/text.h"
 
@@ -84,6 +85,9 @@ Evaluation evaluate_model(const EvaluateRequest& request) {
     fail(ErrorKind::kUsage, "unknown task '", request.task, "': sts or cosine");
   }
   if (texts.empty()) fail(ErrorKind::kMalformed, request.data, ": nothing to evaluate");
+  located(request.data, [&] {
+    for (const auto& text : texts) encoder->tokenize(text);
+  });
 
   const auto begin = std::chrono::steady_clock::now();
   const Embeddings embeddings = encoder->encode(texts, encoder->describe());

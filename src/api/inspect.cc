@@ -4,6 +4,7 @@
 #include <bitset>
 #include <filesystem>
 
+#include "base/located.h"
 #include "base/status.h"
 #include "graph/core_ops.h"
 #include "graph/ranges.h"
@@ -30,7 +31,8 @@ Inspection inspect_float(const std::string& path, int64_t length) {
   result.length = length;
   result.metadata = model.metadata;
   for (const auto& entry : fs::directory_iterator(path))
-    if (entry.path().extension() == ".safetensors") result.file_bytes += static_cast<int64_t>(entry.file_size());
+    if (entry.path().extension() == ".safetensors" && entry.exists())
+      result.file_bytes += static_cast<int64_t>(entry.file_size());
   const Bindings b = one_sequence(model.symbols, length);
   for (const Value& value : model.graph.values) {
     if (value.is_constant())
@@ -96,7 +98,7 @@ Inspection inspect_model(const std::string& path, int64_t length) {
   for (const auto& [key, body] : model->bodies) result.bodies[key] = to_text(body.graph);
   std::string why;
   if (!is_integer_only(*model, &why)) result.islands.push_back(why);
-  for (const Ranges& proof : prove_model(*model))
+  for (const Ranges& proof : located(path, [&] { return prove_model(*model); }))
     for (const auto& lemma : proof.lemmas)
       if (!std::count(result.lemmas.begin(), result.lemmas.end(), lemma)) result.lemmas.push_back(lemma);
 

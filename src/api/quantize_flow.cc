@@ -9,6 +9,7 @@
 #include "api/recipe_dir.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/located.h"
 #include "base/status.h"
 #include "graph/verifier.h"
 #include "io/datasets/text.h"
@@ -28,8 +29,8 @@ bool has_ending(const std::string& path, const std::string& ending) {
 
 int64_t weight_bytes(const std::string& dir) {
   int64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(dir))
-    if (entry.path().extension() == ".safetensors") bytes += static_cast<int64_t>(entry.file_size());
+  for (const auto& entry : fs::directory_iterator(dir))  // links that lead nowhere hold nothing
+    if (entry.path().extension() == ".safetensors" && entry.exists()) bytes += static_cast<int64_t>(entry.file_size());
   return bytes;
 }
 
@@ -52,8 +53,9 @@ std::vector<std::pair<std::string, PartInfo>> list_parts() { return registry().l
 Recipe load_recipe(const std::string& name_or_path) {
   std::error_code error;
   std::string path = name_or_path;
-  if (!fs::is_regular_file(path, error)) path = (fs::path(recipe_dir()) / (name_or_path + ".toml")).string();
-  if (!fs::is_regular_file(path, error)) {
+  const std::string shipped = (fs::path(recipe_dir()) / (name_or_path + ".toml")).string();
+  if (!fs::is_regular_file(path, error) && fs::is_regular_file(shipped, error)) path = shipped;
+  if (!fs::exists(path, error)) {
     std::string names;
     for (const auto& name : recipe_names()) names += (names.empty() ? "" : ", ") + name;
     fail(ErrorKind::kUsage, "no recipe '", name_or_path, "': neither a file nor one of ", names);
@@ -93,12 +95,16 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
   const std::vector<std::string> held(drawn.begin() + static_cast<std::ptrdiff_t>(used), drawn.end());
   drawn.resize(used);
 
-  const WordPiece tokenizer = load_tokenizer(imported.assets, request.model);
+  const WordPiece tokenizer = load_tokenizer(imported.assets, request.model, imported.vocabulary);
   const int64_t max_length = request.max_length ? request.max_length : imported.max_length;
   if (max_length < 2 || max_length > imported.max_positions)
     fail(ErrorKind::kUsage, "--max-length must be 2..", imported.max_positions, " for this model, not ", max_length);
   std::vector<TokenIds> ids;
-  for (const auto& text : drawn) ids.push_back(tokenizer.encode(text, static_cast<int>(max_length)).ids);
+  // Texts that are held back too: what is wrong with one must show before anything is written.
+  located(request.calibration, [&] {
+    for (const auto& text : held) tokenizer.encode(text, static_cast<int>(max_length));
+    for (const auto& text : drawn) ids.push_back(tokenizer.encode(text, static_cast<int>(max_length)).ids);
+  });
   const std::vector<Feeds> batches = token_batches(ids);
   Hash64 digest;
   for (const auto& text : ids) {
@@ -107,7 +113,9 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
   }
   report.calibration_texts = static_cast<int64_t>(ids.size());
 
-  Quantized quantized = quantize(imported.graph, imported.symbols, recipe, registry(), batches, {request.threads});
+  Quantized quantized = located("recipe " + request.recipe, [&] {
+    return quantize(imported.graph, imported.symbols, recipe, registry(), batches, {request.threads});
+  });
   report.coverage = std::move(quantized.coverage);
   report.warnings = std::move(quantized.warnings);
   report.restructured = std::move(quantized.restructured);
