@@ -23,7 +23,13 @@ class RowCompiler {
  public:
   RowCompiler(RowProgram& program, const Graph& graph, const Ranges& ranges, const Stage& stage,
               std::span<const DataType> storage, Isa isa)
-      : program_(program), graph_(graph), ranges_(ranges), stage_(stage), storage_(storage), isa_(isa) {}
+      : program_(program), graph_(graph), ranges_(ranges), stage_(stage), storage_(storage), isa_(isa) {
+    claimed_.resize(graph.values.size());
+    for (const Node& node : graph.nodes)
+      for (const ValueId out : node.outputs)
+        claimed_[out] = graph.value(out).fact ||
+                        std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) { return claimed_[v]; });
+  }
 
   void compile(const std::vector<bool>& stored) {
     for (node_ = 0; node_ < static_cast<int>(stage_.nodes.size()); ++node_) generate(node());
@@ -372,6 +378,8 @@ class RowCompiler {
   const Ranges& ranges_;
   const Stage& stage_;
   std::span<const DataType> storage_;
+  // By Value: whether its range rests on a fact. A fact of a file is a claim, so it proves no access to memory.
+  std::vector<bool> claimed_;
   const Isa isa_;
   int node_ = 0;
   std::vector<Register> registers_;  // before assignment, each written once
@@ -563,7 +571,8 @@ void RowCompiler::generate_lookup(const Node& node) {
   const bool row = is_row(out);
   const Value& value = graph_.value(table);
   const Dim& length = value.shape.back();
-  const bool proven = length.is_constant() && Interval{0, length.factor - 1}.contains(range(node.inputs[1]));
+  const bool proven = !claimed_[node.inputs[1]] && length.is_constant() &&
+                      Interval{0, length.factor - 1}.contains(range(node.inputs[1]));
   const bool bytes = range_of(DataType::kI8).contains(range(table)) || range_of(DataType::kU8).contains(range(table));
   const Interval byte = range_of(DataType::kU8);
   if (value.is_constant() && value.constant.rank() == 1 && proven && bytes && lane(out) == k32) {
