@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <mutex>
 #include <optional>
 
 #include "base/buffer.h"
@@ -85,6 +86,7 @@ struct Session::State {
   std::vector<AlignedBuffer> worker_scratch;
   std::vector<std::byte*> worker_pointers;
   bool profiling = false;
+  mutable std::mutex mutex;  // of all that a run changes: plans, arena, scratch, times
 
   State(std::shared_ptr<const Model> m, SessionOptions o)
       : model(std::move(m)),
@@ -316,12 +318,19 @@ Session::Session(std::shared_ptr<const Model> model, SessionOptions options)
 Session::~Session() = default;
 
 std::map<std::string, Tensor> Session::run(const std::map<std::string, Tensor>& feeds, const Tap& tap) {
+  const std::lock_guard lock(state_->mutex);
   return state_->run(feeds, tap);
 }
 const Model& Session::model() const { return *state_->model; }
 const SessionOptions& Session::options() const { return state_->options; }
-void Session::set_profiling(bool on) { state_->profiling = on; }
-int64_t Session::arena_bytes() const { return static_cast<int64_t>(state_->arena.size()); }
+void Session::set_profiling(bool on) {
+  const std::lock_guard lock(state_->mutex);
+  state_->profiling = on;
+}
+int64_t Session::arena_bytes() const {
+  const std::lock_guard lock(state_->mutex);
+  return static_cast<int64_t>(state_->arena.size());
+}
 
 namespace {
 
@@ -345,6 +354,7 @@ std::string Session::explain() const {
 }
 
 std::vector<StepTime> Session::times() const {
+  const std::lock_guard lock(state_->mutex);
   std::vector<StepTime> times;
   for (const Step& step : state_->steps)
     times.push_back({step.node->name, step.node->op, executor_name(step), step.nanoseconds});

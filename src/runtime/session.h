@@ -1,6 +1,6 @@
 // Runs a Model. A Session owns what is packed once (kernels, tile programs), its threads, and one immutable Plan a
-// capacity bucket: order, static memory, chosen kernels. One thread at a time may call run(); Sessions of one Model
-// share its constants.
+// capacity bucket: order, static memory, chosen kernels. Any thread may call any member: runs take turns, each with all
+// of the Session's threads. Sessions of one Model share its constants; for runs at the same time, make several.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -53,7 +53,7 @@ class Session {
 
   // `feeds`: a tensor for every input of the main graph. kContract naming the input if one is missing, has the wrong
   // type or shape, holds a number outside the range that the model promises, exceeds a symbol's maximum, or if
-  // sequences overlap.
+  // sequences overlap. `tap` must not call the Session.
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& feeds, const Tap& tap = {});
 
   const Model& model() const;
