@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "graph/edges.h"
 #include "graph/text.h"
 #include "graph/verifier.h"
 
@@ -76,8 +77,7 @@ Json to_json(const Graph& graph) {
 // JSON has no word for them; a model that holds one is wrong anyway.
 void refuse_nonfinite(const Model& model) {
   const auto check = [](double x, const std::string& graph, const std::string& what) {
-    if (!is_finite(x))
-      fail(ErrorKind::kContract, "graph ", graph, ": ", what, " holds a number that is not finite");
+    if (!is_finite(x)) fail(ErrorKind::kContract, "graph ", graph, ": ", what, " holds a number that is not finite");
   };
   for (const auto& [key, graph] : model.graphs) {
     for (const Node& node : graph.nodes)
@@ -174,8 +174,8 @@ Encoding encoding(const JsonObject& object) {
   result.zero_point = numbers<int64_t>(object, "zero_point");
   result.codes = interval(object, "codes");
   for (const double scale : result.scale)
-    if (!(scale > 0 && std::isfinite(scale))) malformed(object, "scale", "holds ", scale, ", which is no scale");
-  if (result.zero_point.size() != std::max<size_t>(1, result.scale.size()) && result.zero_point.size() != 1)
+    if (!is_scale(scale)) malformed(object, "scale", "holds ", scale, ", which is no positive normal number");
+  if (result.zero_point.size() != 1 && result.zero_point.size() != result.scale.size())
     malformed(object, "zero_point", "has ", result.zero_point.size(), " entries for ", result.scale.size(), " scales");
   return result;
 }
