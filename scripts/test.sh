@@ -30,6 +30,12 @@ sanitized() {
   cmake --preset asan >/dev/null && cmake --build --preset asan && UBSAN_OPTIONS=print_stacktrace=1 quick_tests build/asan
 }
 
+# One Session used by many threads; only the runtime library is built for it.
+threads_sanitized() {
+  cmake --preset tsan >/dev/null && cmake --build --preset tsan &&
+    TSAN_OPTIONS=halt_on_error=1 build/tsan/tests/test_runtime_threads
+}
+
 changed_sources() {
   local base=${DYADIC_BASE:-origin/main}
   if ! base=$(git merge-base "$base" HEAD 2>/dev/null) || [[ $base == $(git rev-parse HEAD) ]]; then
@@ -70,6 +76,8 @@ step "layers" scripts/check_layers
 step "formatting" formatted
 step "quick tests" quick_tests build/release
 step "quick tests under AddressSanitizer and UndefinedBehaviorSanitizer" sanitized
+step "one Session, many threads, under ThreadSanitizer" threads_sanitized
+step "fuzzing for seconds" scripts/fuzz.sh --smoke
 step "clang-tidy" tidy
 
 say "all tests of the release build"
