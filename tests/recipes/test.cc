@@ -1,8 +1,10 @@
 // Recipes that ship and the documentation of recipes: every example is read, and says what the text claims.
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <regex>
 
+#include "api/quantize_flow.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "methods/methods.h"
@@ -69,7 +71,7 @@ TEST(Recipes, EveryExampleOfTheDocumentationIsReadOrRefusedAsItSays) {
   const auto all = blocks(read("docs/recipes.md"));
   int accepted = 0, refused = 0;
   for (size_t i = 0; i < all.size(); ++i) {
-    if (all[i].kind == "toml") {
+    if (all[i].kind == "toml" || all[i].kind == "toml runnable" || all[i].kind == "toml behind default") {
       EXPECT_NO_THROW(parse_block(all[i])) << "docs/recipes.md:" << all[i].line;
       ++accepted;
     } else if (all[i].kind == "toml refused") {
@@ -89,12 +91,45 @@ TEST(Recipes, EveryExampleOfTheDocumentationIsReadOrRefusedAsItSays) {
   EXPECT_GE(refused, 2);
 }
 
-TEST(Recipes, TheSmallestRecipeOfTheDocumentationIsComplete) {
-  const test::ToyEncoder toy;
-  const Recipe recipe = parse_block(block_named(blocks(read("docs/recipes.md")), "plain"));
-  const Quantized q = quantize(toy.graph(), toy.symbols(), recipe, registry(), {toy.feeds(8, 1)});
-  for (const CoverageRow& row : q.coverage) EXPECT_FALSE(row.composite.empty()) << row.node;
-  EXPECT_TRUE(q.warnings.empty());
+// A recipe turns the tiny committed encoder into integers and back into nearly the same embeddings.
+QuantizeReport quantize_tiny(const std::string& recipe) {
+  QuantizeRequest request;
+  request.model = test::source_path("models/tiny-encoder");
+  request.recipe = recipe;
+  request.calibration = test::source_path("examples/sentences.txt");
+  request.sample = 32;
+  static const std::string dir = test::temporary_dir();
+  request.output = dir + "/tiny.dyad";
+  return quantize_model(request);
+}
+
+TEST(Recipes, EveryShippedRecipeQuantizes) {
+  for (const auto& name : recipe_names()) {
+    const QuantizeReport report = quantize_tiny(name);
+    EXPECT_EQ(report.recipe, name);
+    EXPECT_GT(report.held_back.mean, 0.9) << name;
+    EXPECT_TRUE(report.islands.empty() || !load_recipe(name).require_integer) << name;
+  }
+}
+
+TEST(Recipes, EveryRunnableExampleQuantizes) {
+  const std::string dir = test::temporary_dir();
+  int alone = 0, behind = 0;
+  for (const Block& block : blocks(read("docs/recipes.md"))) {
+    const std::string where = "docs/recipes.md:" + std::to_string(block.line);
+    if (block.kind != "toml runnable" && block.kind != "toml behind default") continue;
+    const bool complete = block.kind == "toml runnable";
+    AtomicFile file(dir + "/recipe.toml");
+    file.write((complete ? "" : read("recipes/default.toml") + "\n") + block.text);
+    file.commit();
+    const QuantizeReport report = quantize_tiny(dir + "/recipe.toml");
+    EXPECT_TRUE(report.islands.empty()) << where;
+    EXPECT_THAT(report.warnings, testing::IsEmpty()) << where;
+    EXPECT_GT(report.held_back.mean, 0.9) << where;
+    ++(complete ? alone : behind);
+  }
+  EXPECT_GE(alone, 1);
+  EXPECT_GE(behind, 2);
 }
 
 TEST(Recipes, TheCascadeOfTheDocumentationGivesWhatItSays) {
@@ -132,21 +167,100 @@ TEST(Recipes, TheTwoWaysOfWritingTablesAreOne) {
   FAIL() << "no such block";
 }
 
-TEST(Recipes, EveryPartIsDocumented) {
-  const std::string document = read("docs/recipes.md");
+// The folder of the method whose source registers a part of this name.
+std::string method_of(const std::string& part) {
+  std::vector<std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(test::source_path("src/methods")))
+    if (entry.path().filename() == "method.cc" &&
+        read_file(entry.path(), 1 << 20).find('"' + part + '"') != std::string::npos)
+      found.push_back(entry.path().parent_path().filename());
+  EXPECT_EQ(found.size(), 1u) << part;
+  return found.empty() ? "" : found[0];
+}
+
+std::string joined(const std::set<std::string>& words) {
+  std::string text;
+  for (const auto& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+// What a part answers for: roles, or nodes of these operators.
+std::string subject(const std::string& question, const std::string& part) {
+  if (question == "encode" || question == "fit") return "roles";
+  if (const auto* unary = registry().unary(part)) return joined(unary->ops);
+  if (registry().softmax(part)) return "Attention";
+  if (registry().norm(part)) return "LayerNormalization";
+  for (const auto& restructure : registry().restructures())
+    if (restructure.info.name == part) return joined(restructure.ops);
+  return "";
+}
+
+// Text as a cell of a Markdown table.
+std::string cell(const std::string& text) { return std::regex_replace(text, std::regex("[*|]"), "\\$&"); }
+
+std::string parts_table() {
+  std::string table = "| question | part | of | what it is | parameters |\n|---|---|---|---|---|\n";
   for (const auto& [question, info] : registry().list()) {
-    std::smatch row;
-    ASSERT_TRUE(std::regex_search(
-        document, row, std::regex("\\| " + question + " \\| \\[`" + info.name + "`\\]\\(\\.\\./([^)]*)\\)[^\\n]*")))
-        << info.name;
-    for (const auto& [parameter, meaning] : info.parameters) {
-      EXPECT_THAT(row.str(), HasSubstr("`" + parameter + "`")) << info.name;
-      EXPECT_FALSE(meaning.empty());
-    }
-    const std::string page = read(row[1]);
+    std::string parameters;
+    for (const auto& [name, meaning] : info.parameters)
+      parameters += (parameters.empty() ? "`" : "; `") + name + "`: " + cell(meaning);
+    std::string row = "| " + question + " | [`" + info.name + "`](../src/methods/" + method_of(info.name) +
+                      "/README.md) | " + subject(question, info.name) + " | " + cell(info.summary) + " | " + parameters;
+    table += row + (parameters.empty() ? "|\n" : " |\n");
+  }
+  return table;
+}
+
+TEST(Recipes, TheTableOfPartsIsThatOfTheRegistry) {
+  constexpr std::string_view kBegin = "<!-- generated: parts -->\n", kEnd = "<!-- end -->";
+  const std::string path = test::source_path("docs/recipes.md"), page = read("docs/recipes.md");
+  ASSERT_NE(page.find(kBegin), page.npos);
+  const size_t begin = page.find(kBegin) + kBegin.size(), end = page.find(kEnd, begin);
+  ASSERT_NE(end, page.npos);
+  if (std::getenv("DYADIC_UPDATE_DOCS")) {
+    AtomicFile file(path);
+    file.write(page.substr(0, begin) + parts_table() + page.substr(end));
+    file.commit();
+    return;
+  }
+  EXPECT_EQ(page.substr(begin, end - begin), parts_table())
+      << "run test_tests_recipes with DYADIC_UPDATE_DOCS=1 and commit the page";
+}
+
+TEST(Recipes, EveryPartHasItsPage) {
+  for (const auto& [question, info] : registry().list()) {
+    const std::string page = read("src/methods/" + method_of(info.name) + "/README.md");
     EXPECT_THAT(page, HasSubstr("`" + info.name + "`"));
-    for (const auto& [parameter, meaning] : info.parameters) EXPECT_THAT(page, HasSubstr("`" + parameter + "`"));
+    for (const auto& [parameter, meaning] : info.parameters) {
+      EXPECT_THAT(page, HasSubstr("`" + parameter + "`")) << info.name;
+      EXPECT_FALSE(meaning.empty()) << info.name << " " << parameter;
+    }
     EXPECT_FALSE(info.summary.empty() || info.source.empty()) << info.name;
+  }
+}
+
+// The words of the language, as the reader's own messages list them.
+TEST(Recipes, EveryKeySelectorAndRoleIsDocumented) {
+  const std::string document = read("docs/recipes.md");
+  const auto documented = [&](const std::string& word) {
+    EXPECT_TRUE(std::regex_search(document, std::regex("\\| .*`[^`]*\\b" + word + "\\b[^`]*`.*\\|"))) << word;
+  };
+  for (const char* key : {"name", "description", "source", "require", "calibration", "sample", "rule", "op", "match",
+                          "encode", "fit", "approximate", "restructure"})
+    documented(key);
+  for (const char* probe : {"where.nonsense = 1", "encode.nonsense = \"affine\""}) {
+    try {
+      parse("name = \"x\"\n[[rule]]\n" + std::string(probe) + "\n");
+      ADD_FAILURE() << probe;
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      const size_t list = std::max(message.find("known: ") + 7, message.find(" (") + 2);
+      const std::string words = message.substr(list);
+      static const std::regex word("([a-z_]+)( =|,|$)");
+      int count = 0;
+      for (std::sregex_iterator i(words.begin(), words.end(), word), end; i != end; ++i, ++count) documented((*i)[1]);
+      EXPECT_GE(count, 3) << message;
+    }
   }
 }
 
