@@ -81,7 +81,8 @@ struct Sums {
 
 struct Layer {
   const Node* node = nullptr;
-  Graph body;                                  // with unrounded outputs
+  bool island = false;                         // computed in float: its body is its meaning
+  Graph body;                                  // with unrounded outputs; empty for an island
   std::vector<Tensor> operands;                // of the body; data is filled in for each batch
   std::unique_ptr<RealExecutor> coded, exact;  // F(.,w^) and F(.,w)
   std::vector<ValueId> inputs;                 // of coded and exact: real Values
@@ -161,6 +162,7 @@ class Explainer {
     layer.sums.resize(node.outputs.size());
 
     const Graph& body = model_.body(node).graph;
+    layer.island = node.op == "island";
     std::map<std::string, std::vector<double>> tables;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const Value& value = main.value(node.inputs[i]);
@@ -169,7 +171,7 @@ class Explainer {
           table != reference_.provenance.unrounded.end())
         tables[body.value(body.inputs[i]).name] = table->second;
     }
-    layer.body = with_unrounded_outputs(body, ends, tables);
+    if (!layer.island) layer.body = with_unrounded_outputs(body, ends, tables);
 
     std::map<ValueId, Tensor> decoded;
     if (const auto coded = reference_.provenance.coded.find(node.name); coded != reference_.provenance.coded.end())
@@ -205,27 +207,31 @@ class Explainer {
       else
         decoded[value.name] = operands[i];
     }
-    const std::vector<Tensor> results = evaluate(layer.body, operands, bindings);
     const auto coded = layer.coded->run(decoded), exact = layer.exact->run(decoded);
+    std::vector<Tensor> results;
+    if (!layer.island) results = evaluate(layer.body, operands, bindings);
     const size_t count = node.outputs.size();
     for (size_t j = 0; j < count; ++j) {
-      if (!(results[j] == codes.at(node.outputs[j])))
+      const Tensor& y = codes.at(node.outputs[j]);
+      if (!layer.island && !(results[j] == y))
         fail(ErrorKind::kFailed, node.name, ": a kernel's codes are not the body's; run dyadic verify");
       const std::string& name = real_.value(layer.outputs[j]).name;
-      accumulate(layer.sums[j], *main.value(node.outputs[j]).encoding, results[j], results[count + j], coded.at(name),
-                 exact.at(name), network.at(layer.outputs[j]));
+      accumulate(layer.sums[j], *main.value(node.outputs[j]).encoding, y, layer.island ? Tensor() : results[count + j],
+                 coded.at(name), exact.at(name), network.at(layer.outputs[j]));
     }
   }
 
+  // `unrounded` is not defined for an island.
   static void accumulate(Sums& s, const Encoding& e, const Tensor& codes, const Tensor& unrounded, const Tensor& coded,
                          const Tensor& exact, const Tensor& network) {
     const auto lo = static_cast<double>(e.codes.lo), hi = static_cast<double>(e.codes.hi);
-    const int64_t* finer = unrounded.data<int64_t>();
+    const int64_t* finer = unrounded.defined() ? unrounded.data<int64_t>() : nullptr;
     for (int64_t i = 0; i < codes.count(); ++i) {
       const double y = decode(e, static_cast<double>(codes.at(i)));
-      const double code = std::ldexp(static_cast<double>(finer[i]), -kUnroundedBits);
-      const double a = decode(e, code), clipped = decode(e, std::clamp(code, lo, hi));
       const double f_coded = coded.data<float>()[i], f = exact.data<float>()[i], f_network = network.data<float>()[i];
+      const double code = finer ? std::ldexp(static_cast<double>(finer[i]), -kUnroundedBits)
+                                : f_coded / e.scale[0] + static_cast<double>(e.zero_point[0]);
+      const double a = decode(e, code), clipped = decode(e, std::clamp(code, lo, hi));
       const double weight = f_coded - f, approximation = a - f_coded, clipping = clipped - a,
                    requantization = y - clipped, total = y - f, propagated = f - f_network;
       const double residual = weight + approximation + clipping + requantization - total;
