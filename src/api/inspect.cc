@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "graph/core_ops.h"
 #include "graph/ranges.h"
+#include "graph/stages.h"
 #include "graph/text.h"
 #include "graph/verifier.h"
 #include "io/huggingface/importer.h"
@@ -84,6 +85,34 @@ std::map<std::string, int64_t> count_macs(const Body& body, const Bindings& bind
     macs[cat(bits(a.type), "x", bits(b.type))] += count;
   }
   return macs;
+}
+
+std::map<std::string, int64_t> count_operations(const Model& model, int64_t length) {
+  const Bindings bindings = one_sequence(model.symbols, length);
+  std::map<std::string, int64_t> operations;
+  for (const Node& composite : model.main().nodes) {
+    const Body& body = model.body(composite);
+    for (const auto& [operands, count] : count_macs(body, bindings)) operations["mac " + operands] += count;
+    for (const Node& node : body.graph.nodes) {
+      const auto op = find_core_op(node.op);
+      if (!op || !is_elementwise(*op)) continue;
+      const bool multiply = *op == CoreOp::k_mul || *op == CoreOp::k_mul_shift || *op == CoreOp::k_div;
+      operations[multiply                  ? "multiply"
+                 : *op == CoreOp::k_lookup ? "lookup"
+                                           : "other"] +=
+          element_count(bind(body.graph.value(node.outputs[0]).shape, bindings));
+    }
+  }
+  return operations;
+}
+
+int64_t model_bytes(const Model& model) {
+  auto bytes = static_cast<int64_t>(model_to_json(model).size());
+  for (const auto& [name, asset] : model.assets) bytes += asset.bytes();
+  for (const auto& [name, graph] : model.graphs)
+    for (const Value& value : graph.values)
+      if (value.is_constant()) bytes += value.constant.bytes();
+  return bytes;
 }
 
 Inspection inspect_model(const std::string& path, int64_t length) {

@@ -52,4 +52,10 @@ Inspection inspect_model(const std::string& path, int64_t length = 128);
 // Multiply-accumulates of one composite under these bindings, by operand widths.
 std::map<std::string, int64_t> count_macs(const Body& body, const Bindings& bindings);
 
+// Operations of a whole model for one sequence of `length` tokens: "mac 8x8" by operand widths, "multiply" (mul,
+// mul_shift, div), "lookup", and "other" for every further element that is computed (additions, shifts, comparisons).
+std::map<std::string, int64_t> count_operations(const Model& model, int64_t length);
+// Bytes of the model's file, without what aligns its tensors.
+int64_t model_bytes(const Model& model);
+
 }  // namespace dyadic

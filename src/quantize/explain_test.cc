@@ -8,6 +8,7 @@
 #include "graph/builder.h"
 #include "graph/evaluator.h"
 #include "methods/methods.h"
+#include "quantize/repair.h"
 #include "quantize/unary.h"
 #include "quantize/unrounded.h"
 #include "recipes/toy_graphs.h"
@@ -170,6 +171,55 @@ TEST(Explain, DamagedCalibrationsAreRefused) {
     assets["calibration.f32"] = Tensor(DataType::kU8, {0});
     EXPECT_THAT(read(assets), HasSubstr("v")) << edge;
   }
+}
+
+TEST(Repair, AClippedEdgeIsGivenItsRangeBack) {
+  const std::string fault =
+      "[[rule]]\nmatch = \"" + std::string(kAttention) + "\"\nfit.input = { percentile = { percent = 75 } }\n";
+  const Recipe recipe = default_and(fault);
+  const Quantized q = quantized(recipe);
+  const Relowered made = again(q, recipe);
+  const std::vector<Feeds> data = {toy().feeds(6, 7)};
+  const auto losses = explain_layers(std::make_shared<const Model>(q.model), made, data, 1);
+  const auto repairs = propose_repairs(losses, made, recipe, registry());
+  ASSERT_FALSE(repairs.empty());
+  EXPECT_THAT(repairs[0].layers, testing::ElementsAre(kQuery)) << "its sister in layer 1 is sound";
+  const auto found = std::find_if(repairs.begin(), repairs.end(), [](const Repair& r) {
+    return r.what == "min-max fit of the result of " + std::string(kQuery);
+  });
+  ASSERT_NE(found, repairs.end());
+  EXPECT_EQ(found->rule, "[[rule]]\nmatch = \"" + std::string(kAttention) +
+                             "\"\nfit.k = { min-max = { headroom = 1 } }\nfit.q = { min-max = { headroom = 1 } }\n"
+                             "fit.v = { min-max = { headroom = 1 } }\n");
+  const auto sound = explained(""), broken = explained(fault), repaired = explained(fault + found->rule);
+  EXPECT_GT(broken.at(kQuery).total, 20 * sound.at(kQuery).total);
+  EXPECT_NEAR(repaired.at(kQuery).total, sound.at(kQuery).total, 0.1 * sound.at(kQuery).total);
+}
+
+// A rehearsal says what quantizing would say, without its cost.
+TEST(Repair, RehearsalsTellWhatQuantizingRefuses) {
+  const Recipe recipe = default_and("");
+  const Quantized q = quantized(recipe);
+  const Relowered made = again(q, recipe);
+  const auto losses = explain_layers(std::make_shared<const Model>(q.model), made, {toy().feeds(6, 7)}, 1);
+  const auto repairs = propose_repairs(losses, made, recipe, registry());
+  EXPECT_GE(repairs.size(), 8u);
+  int refused = 0;
+  std::string all;
+  for (const Repair& repair : repairs) {
+    all += repair.what + '\n';
+    const Recipe tried = default_and(repair.rule);
+    const auto why = rehearse(toy().graph(), toy().symbols(), tried, registry(), q.calibration);
+    if (!why) {
+      EXPECT_NO_THROW(quantized(tried)) << repair.rule;
+      continue;
+    }
+    ++refused;
+    EXPECT_NE(refusal(ErrorKind::kContract, [&] { quantized(tried); }), "no error") << repair.rule << *why;
+  }
+  EXPECT_GT(refused, 0);
+  for (const char* what : {"zero point for the result of", "mse fit of", "16 bits for", "4 scale classes in"})
+    EXPECT_THAT(all, HasSubstr(what));
 }
 
 // y and A (as a real number) of a body of one i32 input x.

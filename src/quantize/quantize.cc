@@ -270,4 +270,29 @@ Relowered lower_again(const Graph& source, const Symbols& symbols, const Recipe&
   return again;
 }
 
+std::optional<std::string> rehearse(const Graph& source, const Symbols& symbols, const Recipe& recipe,
+                                    const Registry& registry, const Calibration& calibration) try {
+  const Graph real = restructure(source, recipe, registry, calibration.ranges, nullptr, nullptr);
+  const std::vector<Answers> answers = all_answers(recipe, real, nullptr);
+  const Partition parts = partition(real);
+  Model model;
+  model.symbols = symbols;
+  LoweringContext context(real, registry, answers, model);
+  const auto wishes = distinct_wishes(context, parts);
+  std::vector<Calibration::Edge> edges;
+  for (const DistinctWish& wish : wishes) {
+    const std::string& value = real.value(wish.value).name;
+    const auto known = std::find_if(calibration.edges.begin(), calibration.edges.end(),
+                                    [&](const Calibration::Edge& edge) { return edge.value == value; });
+    const Part& encode = wish.answer.encode;
+    edges.push_back({value, {known == calibration.edges.end() ? 1 : known->scale[0]}, {0}});
+    if (!registry.encode(encode.name).symmetric(encode)) edges.back().zero_point = {1};
+  }
+  lower_regions(context, parts, wishes, edges, model);
+  return std::nullopt;
+} catch (const Error& error) {
+  if (error.kind() != ErrorKind::kContract) throw;
+  return error.what();
+}
+
 }  // namespace dyadic

@@ -60,4 +60,9 @@ struct Relowered {
 Relowered lower_again(const Graph& source, const Symbols& symbols, const Recipe& recipe, const Registry& registry,
                       const Calibration& calibration);
 
+// Why a recipe that differs a little from the calibrated one would be refused, or nothing: a rehearsal of lowering with
+// encodings near the calibrated ones, at a fraction of quantize()'s cost.
+std::optional<std::string> rehearse(const Graph& source, const Symbols& symbols, const Recipe& recipe,
+                                    const Registry& registry, const Calibration& calibration);
+
 }  // namespace dyadic
