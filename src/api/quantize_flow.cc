@@ -71,6 +71,31 @@ std::vector<std::string> read_texts(const std::string& path, const std::vector<i
   return texts;
 }
 
+CalibrationTexts draw_calibration(const std::string& path, const std::vector<int>& columns, int64_t wanted,
+                                  uint64_t seed) {
+  std::vector<std::string> texts = read_texts(path, columns);
+  if (texts.empty()) fail(ErrorKind::kMalformed, path, ": no text to calibrate on");
+  const auto most = static_cast<size_t>(wanted);
+  CalibrationTexts result;
+  result.used = sample_texts(std::move(texts), most + kHeldBack, seed);
+  const size_t drawn = result.used.size();
+  const size_t used = drawn >= most + std::min<size_t>(kHeldBack, most / 8) ? std::min(most, drawn)
+                                                                            : std::max<size_t>(1, drawn - drawn / 8);
+  result.held_back.assign(result.used.begin() + static_cast<std::ptrdiff_t>(used), result.used.end());
+  result.used.resize(used);
+  return result;
+}
+
+std::string calibration_note(std::span<const TokenIds> ids, uint64_t seed) {
+  Hash64 digest;
+  size_t tokens = 0;
+  for (const TokenIds& text : ids) {
+    tokens += text.size();
+    digest.update(text.data(), text.size() * sizeof(int32_t));
+  }
+  return cat(ids.size(), " texts, ", tokens, " tokens, seed ", seed, ", hash ", hex64(digest.value()));
+}
+
 std::vector<Feeds> token_batches(std::span<const TokenIds> ids) {
   std::vector<Feeds> batches;
   for (const auto& [begin, end] : group_texts(ids, 1024))
@@ -84,16 +109,9 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
   QuantizeReport report;
   report.recipe = recipe.name;
 
-  std::vector<std::string> texts = read_texts(request.calibration, request.columns);
-  if (texts.empty()) fail(ErrorKind::kMalformed, request.calibration, ": no text to calibrate on");
-  const auto wanted = static_cast<size_t>(request.sample ? request.sample : recipe.calibration_sample);
-  // What is left over measures agreement. With too few texts, the last eighth is held back from calibration.
-  std::vector<std::string> drawn = sample_texts(texts, wanted + kHeldBack, request.seed);
-  const size_t used = drawn.size() >= wanted + std::min<size_t>(kHeldBack, wanted / 8)
-                          ? std::min(wanted, drawn.size())
-                          : std::max<size_t>(1, drawn.size() - drawn.size() / 8);
-  const std::vector<std::string> held(drawn.begin() + static_cast<std::ptrdiff_t>(used), drawn.end());
-  drawn.resize(used);
+  const CalibrationTexts chosen = draw_calibration(
+      request.calibration, request.columns, request.sample ? request.sample : recipe.calibration_sample, request.seed);
+  const std::vector<std::string>&drawn = chosen.used, &held = chosen.held_back;
 
   const WordPiece tokenizer = load_tokenizer(imported.assets, request.model, imported.vocabulary);
   const int64_t max_length = request.max_length ? request.max_length : imported.max_length;
@@ -106,11 +124,7 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
     for (const auto& text : drawn) ids.push_back(tokenizer.encode(text, static_cast<int>(max_length)).ids);
   });
   const std::vector<Feeds> batches = token_batches(ids);
-  Hash64 digest;
-  for (const auto& text : ids) {
-    report.calibration_tokens += static_cast<int64_t>(text.size());
-    digest.update(text.data(), text.size() * sizeof(int32_t));
-  }
+  for (const auto& text : ids) report.calibration_tokens += static_cast<int64_t>(text.size());
   report.calibration_texts = static_cast<int64_t>(ids.size());
 
   Quantized quantized = located("recipe " + request.recipe, [&] {
@@ -131,8 +145,7 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
   model.metadata = imported.metadata;
   model.metadata["recipe"] = recipe.name;
   model.metadata["recipe.toml"] = recipe.text;
-  model.metadata["calibration"] = cat(report.calibration_texts, " texts, ", report.calibration_tokens, " tokens, seed ",
-                                      request.seed, ", hash ", hex64(digest.value()));
+  model.metadata["calibration"] = calibration_note(ids, request.seed);
   model.metadata["max_length"] = std::to_string(max_length);
   save_model(request.output, model);
   report.bytes_before = weight_bytes(request.model);

@@ -40,6 +40,15 @@ QuantizeReport quantize_model(const QuantizeRequest& request);
 
 // The texts of a file that are not empty: its lines, or `columns` of a .tsv (kUsage if it is one and there are none).
 std::vector<std::string> read_texts(const std::string& path, const std::vector<int>& columns);
+// Drawn by `seed`: `used` to calibrate on (`wanted`, or fewer), and up to 256 others that measure agreement; with too
+// few texts the last eighth of them. kMalformed if there is none.
+struct CalibrationTexts {
+  std::vector<std::string> used, held_back;
+};
+CalibrationTexts draw_calibration(const std::string& path, const std::vector<int>& columns, int64_t wanted,
+                                  uint64_t seed);
+// What a file says of the texts that it was calibrated on: numbers of texts and tokens, seed, hash of the tokens.
+std::string calibration_note(std::span<const std::vector<int32_t>> ids, uint64_t seed);
 // Tokenized texts in order, as feeds of at most about a thousand tokens.
 std::vector<Feeds> token_batches(std::span<const std::vector<int32_t>> ids);
 

@@ -33,6 +33,46 @@ TEST(Explain, SplitsEveryLayerOfTheTinyEncoder) {
   EXPECT_THAT(text.out, testing::HasSubstr("more layers: --top 0"));
 }
 
+TEST(Explain, TriesRepairsOnCalibrationTexts) {
+  EXPECT_THAT(cli(explain(tiny_dyad())).out, testing::HasSubstr("no repairs: give --calib"));
+
+  const std::string calib = " --calib " + source_path("examples/sentences.txt") + " --calib-sample 64 --repairs 2";
+  const std::string page = temporary_dir() + "/page.html";
+  const CliResult r = cli(explain(tiny_dyad()) + " --sample 32 --json --html " + page + calib);
+  ASSERT_EQ(r.code, 0) << r.err;
+  const auto json = r.json();
+  int64_t tried = 0;
+  for (const auto& s : json["suggestions"]) {
+    EXPECT_THAT(s["rule"].get<std::string>(), testing::StartsWith("[[rule]]\n"));
+    if (s.contains("refused")) continue;
+    ++tried;
+    EXPECT_NEAR(s["gain"].get<double>(), s["cosine"]["mean"].get<double>() - json["cosine"]["mean"].get<double>(),
+                1e-9);
+    EXPECT_LT(std::abs(s["bytes"].get<int64_t>()), 4096);
+    EXPECT_TRUE(s["ops"].is_number_integer());
+    EXPECT_GT(s["local"]["before"].get<double>(), 0);
+  }
+  EXPECT_EQ(tried, 2);
+  const std::string html = slurp(page);
+  EXPECT_THAT(html, testing::StartsWith("<!doctype html>"));
+  EXPECT_THAT(html, testing::HasSubstr("class=\"requantization\""));
+  EXPECT_THAT(html, testing::Not(testing::HasSubstr("http")));
+
+  // Pasted behind the recipe, a rule gives what was promised.
+  const auto& first = json["suggestions"][0];
+  const std::string recipe = temporary_dir() + "/repaired.toml", repaired = temporary_dir() + "/repaired.dyad";
+  spit(recipe, slurp(source_path("recipes/default.toml")) + "\n" + first["rule"].get<std::string>());
+  const CliResult made = cli("quantize " + source_path("models/tiny-encoder") + " --recipe " + recipe + " --calib " +
+                             source_path("examples/sentences.txt") + " --sample 64 --quiet -o " + repaired);
+  ASSERT_EQ(made.code, 0) << made.err;
+  const CliResult after = cli(explain(repaired) + " --sample 32 --json");
+  EXPECT_NEAR(after.json()["cosine"]["mean"].get<double>(), first["cosine"]["mean"].get<double>(), 1e-9);
+
+  const CliResult other = cli(explain(tiny_dyad()) + " --sample 8 --top 1 --seed 3" + calib);
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_THAT(other.out, testing::HasSubstr("the calibration is not the file's"));
+}
+
 TEST(Explain, RefusesWhatItCannotExplain) {
   Model model = *load_model(tiny_dyad());
   model.assets.erase("calibration.json");
