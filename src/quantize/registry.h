@@ -84,12 +84,11 @@ struct SoftmaxPart {
   std::vector<uint8_t> (*table)(const Part& part);  // 256 entries, table[0] = one
 };
 
-// approximate, layer normalization: the bodies and the real value of one unit of their normalised y.
+// approximate, layer normalization: how rows are normalised, and the real value of one unit of the normalised y.
 struct NormPart {
   PartInfo info;
-  Body (*add_norm)(int64_t n, const NormOutputs& outputs);
-  Body (*embed_norm)(int64_t n, const std::vector<TableShape>& tables, const NormOutputs& outputs);
-  double (*unit)(int64_t n);
+  NormCore (*core)(const Part& part);  // empty: the shared bodies', exact_norm
+  double (*unit)(const Part& part, int64_t n);
 };
 
 // restructure: rewrites the real graph and keeps its float function.

@@ -4,6 +4,7 @@
 // Parameters are integers made when the model is made; a body's text does not depend on their values.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -43,12 +44,20 @@ Body attention_body(int64_t heads, int64_t head_dim);
 // out<j>_s u8 [1], out<j>_beta i32 [n] (beta with 8 fraction bits).
 using NormOutputs = std::vector<DataType>;
 
+// How a norm normalises its rows: from q i32 [T,n], `bits`-bit sums, to y i32 [T,n], (q - mean) / deviation in a unit
+// of its own. A method may bring one along; its bodies then run as tile programs.
+using NormCore = std::function<Var(BodyBuilder& b, Var q, int64_t n)>;
+// The shared one: y in units of sqrt(n) / 2^fraction, |y| <= 2^fraction, from a mean with up to 8 fraction bits and one
+// exact root and reciprocal a row.
+Var exact_norm(BodyBuilder& b, Var q, int64_t n, int bits = 16, int fraction = 20);
+
 // add_norm: layer norm of a residual sum of i16 codes.
 //   inputs      sublayer, identity i16 [T,n]
 //   parameters  sublayer_m i32 [1], sublayer_s u8 [1], identity_m, identity_s: to the sum's scale / 256;
 //               then the outputs'
 //   outputs     out0.. [T,n]
-Body add_norm_body(int64_t n, const NormOutputs& outputs);
+// Without a core the rows are normalised by exact_norm.
+Body add_norm_body(int64_t n, const NormOutputs& outputs, const NormCore& core = {});
 
 // embed_norm: layer norm of a sum of table rows.
 //   inputs      one index i32 [T] a table, named as the table
@@ -57,7 +66,8 @@ struct TableShape {
   std::string name;
   int64_t rows = 0;
 };
-Body embed_norm_body(int64_t n, const std::vector<TableShape>& tables, const NormOutputs& outputs);
+Body embed_norm_body(int64_t n, const std::vector<TableShape>& tables, const NormOutputs& outputs,
+                     const NormCore& core = {});
 
 // pool: mean of each sequence's rows, then (normalize) the unit vector in steps of 2^-15.
 //   inputs      x i16 [T,n]; start, length i32 [B]

@@ -9,9 +9,8 @@ void register_integer_layer_norm(Registry& registry) {
                          "one integer square root and one reciprocal a row; beta with 8 extra fraction bits",
                          "I-BERT, arXiv:2101.01321, in an exact form of this project",
                          {}},
-                        add_norm_body,
-                        embed_norm_body,
-                        [](int64_t n) { return std::sqrt(static_cast<double>(n)) / (1 << 20); }});
+                        [](const Part&) { return NormCore(); },
+                        [](const Part&, int64_t n) { return std::sqrt(static_cast<double>(n)) / (1 << 20); }});
 }
 
 }  // namespace dyadic

@@ -18,11 +18,11 @@ struct Row {
 // The norm of one row of integers (the identity operand is zero), as codes of one 16-bit output.
 std::vector<int64_t> codes(const std::vector<int64_t>& q, const Row& row) {
   const auto n = static_cast<int64_t>(q.size());
-  const Body body = norm().add_norm(n, {DataType::kI16});
+  const Body body = add_norm_body(n, {DataType::kI16}, norm().core({}));
   std::vector<double> ratio;
   test::Ints beta;
   for (int64_t c = 0; c < n; ++c) {
-    ratio.push_back(row.gamma[c] * norm().unit(n) / row.scale * 256);
+    ratio.push_back(row.gamma[c] * norm().unit({}, n) / row.scale * 256);
     beta.push_back(std::llround(row.beta[c] / row.scale * 256));
   }
   const Dyadic sum = encode_ratio(256, "sum");
@@ -51,8 +51,8 @@ std::vector<double> exact(const std::vector<int64_t>& q, const Row& row) {
 }
 
 TEST(IntegerLayerNorm, UnitIsWhatYMeans) {
-  EXPECT_EQ(norm().unit(1), 0x1p-20);
-  EXPECT_DOUBLE_EQ(norm().unit(384), std::sqrt(384.0) / (1 << 20));
+  EXPECT_EQ(norm().unit({}, 1), 0x1p-20);
+  EXPECT_DOUBLE_EQ(norm().unit({}, 384), std::sqrt(384.0) / (1 << 20));
 }
 
 TEST(IntegerLayerNorm, IsTheNormOfTheSameIntegersToWithinRounding) {

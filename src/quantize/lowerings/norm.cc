@@ -190,12 +190,12 @@ void lower_embed_norm(LoweringContext& context, const Region& region) {
     parameters.push_back(context.constant(name + "_m", multiplier_tensor(m)));
     parameters.push_back(context.constant(name + "_s", shift_tensor(s)));
   }
-  NormEmission outputs = emit_outputs(context, region, part.unit(n));
+  NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n));
   std::vector<ValueId> inputs = indices;
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
-  context.emit(region, part.embed_norm(n, tables, outputs.types), std::move(inputs), std::move(outputs.outputs),
-               std::move(outputs.bound));
+  context.emit(region, embed_norm_body(n, tables, outputs.types, part.core(*context.answers(norm).approximate)),
+               std::move(inputs), std::move(outputs.outputs), std::move(outputs.bound));
 }
 
 std::optional<Region> match_add_norm(const Graph& real, int node) {
@@ -237,12 +237,12 @@ void lower_add_norm(LoweringContext& context, const Region& region) {
     parameters.push_back(context.constant(cat(region.name, "/", names[i], "_s"), shift_tensor({ratio.s})));
   }
   const int64_t n = real.value(real.nodes[norm].inputs[1]).constant.count();
-  NormEmission outputs = emit_outputs(context, region, part.unit(n));
+  NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n));
   std::vector<ValueId> inputs = data;
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
-  context.emit(region, part.add_norm(n, outputs.types), std::move(inputs), std::move(outputs.outputs),
-               std::move(outputs.bound));
+  context.emit(region, add_norm_body(n, outputs.types, part.core(*context.answers(norm).approximate)),
+               std::move(inputs), std::move(outputs.outputs), std::move(outputs.bound));
 }
 
 }  // namespace dyadic
