@@ -112,6 +112,15 @@ std::vector<Edge*> LoweringContext::edges(ValueId value) {
   return result;
 }
 
+std::set<ValueId> LoweringContext::live(const Partition& parts, size_t next) const {
+  std::set<ValueId> read, live;
+  for (size_t r = next; r < parts.regions.size(); ++r)
+    for (int n : parts.regions[r].second.nodes) read.insert(real.nodes[n].inputs.begin(), real.nodes[n].inputs.end());
+  for (const auto& [key, edge] : edges_)
+    if (edge.core >= 0 && read.count(key.first)) live.insert(edge.core);
+  return live;
+}
+
 ValueId LoweringContext::define(ValueId real_value, DataType type, const Encoding& encoding,
                                 const std::string& suffix) {
   Value v;
@@ -153,6 +162,17 @@ std::function<int64_t(double steps)> LoweringContext::weight_code(int node, cons
     return [code, answered, encoding](double steps) { return code(answered, encoding, steps); };
   const auto lo = static_cast<double>(encoding.codes.lo), hi = static_cast<double>(encoding.codes.hi);
   return [lo, hi](double steps) { return static_cast<int64_t>(std::clamp(std::round(steps), lo, hi)); };
+}
+
+std::vector<double> LoweringContext::bias_shift(int node, const std::vector<double>& integer_mean) const {
+  const Part& answer = answers_[node].fit.at("bias");
+  const BiasPart& part = registry.bias(answer.name);
+  const std::vector<double> real_mean = codes->real_mean(real.nodes[node].outputs[0]);
+  DYADIC_CHECK(real_mean.size() == integer_mean.size(), real.nodes[node].name);
+  std::vector<double> correction;
+  for (size_t c = 0; c < real_mean.size(); ++c)
+    correction.push_back(part.correction(answer, real_mean[c], integer_mean[c]));
+  return correction;
 }
 
 Node& LoweringContext::emit(const Region& region, const Body& body, std::vector<ValueId> inputs,

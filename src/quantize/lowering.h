@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "graph/model.h"
+#include "quantize/calibration_codes.h"
 #include "quantize/registry.h"
 
 namespace dyadic {
@@ -90,7 +91,8 @@ class LoweringContext {
 
   const Graph& real;
   const Registry& registry;
-  Provenance* provenance = nullptr;  // filled while lowering, if it is wanted
+  Provenance* provenance = nullptr;   // filled while lowering, if it is wanted
+  CalibrationCodes* codes = nullptr;  // what is lowered computes on the calibration texts, if there are texts
 
   // The answer to a wish for `value`: the node's for that role, else the output role of the value's producer (-1: a
   // constant has none). kContract naming the node if the recipe gives none.
@@ -107,6 +109,8 @@ class LoweringContext {
   ValueId index_input(ValueId value) const;
   // Every edge that consumers wish of `value`, in a fixed order.
   std::vector<Edge*> edges(ValueId value);
+  // The core Values made so far that regions from `next` on read.
+  std::set<ValueId> live(const Partition& parts, size_t next) const;
   // A new core Value of the main graph that carries `real_value`, shaped as it.
   ValueId define(ValueId real_value, DataType type, const Encoding& encoding, const std::string& suffix = "");
   ValueId constant(const std::string& name, Tensor tensor);
@@ -114,6 +118,10 @@ class LoweringContext {
   Encoding weight_encoding(int node, const std::string& role, const Tensor& weight) const;
   // The code, by the same answers, of a weight of so many scales.
   std::function<int64_t(double steps)> weight_code(int node, const std::string& role, const Encoding& encoding) const;
+  // Whether the recipe corrects the node's bias (fit.bias) and there are codes to do it by.
+  bool corrects_bias(int node) const { return codes && answers_[node].fit.count("bias"); }
+  // What to add to the bias of each channel, real numbers, if the integer result has this mean.
+  std::vector<double> bias_shift(int node, const std::vector<double>& integer_mean) const;
   // Adds a composite node; equal bodies are stored once.
   Node& emit(const Region& region, const Body& body, std::vector<ValueId> inputs, std::vector<ValueId> outputs,
              std::vector<double> bound);

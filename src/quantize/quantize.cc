@@ -38,21 +38,6 @@ std::vector<Answers> all_answers(const Recipe& recipe, const Graph& graph, std::
   return answers;
 }
 
-// Each input of the main graph promises what every body that reads it relies on.
-void promise_inputs(Model& model) {
-  Graph& main = model.main();
-  for (ValueId id : main.inputs) {
-    Interval range = range_of(main.value(id).type);
-    for (int n : main.consumers(id)) {
-      const Graph& body = model.body(main.nodes[n]).graph;
-      for (size_t i = 0; i < body.inputs.size(); ++i)
-        if (const auto& fact = body.value(body.inputs[i]).fact; main.nodes[n].inputs[i] == id && fact)
-          range = {std::max(range.lo, fact->range.lo), std::min(range.hi, fact->range.hi)};
-    }
-    main.value(id).fact = Fact{range, "input"};
-  }
-}
-
 // One encoding that some region wishes of a Value.
 struct DistinctWish {
   ValueId value;
@@ -82,7 +67,7 @@ std::vector<DistinctWish> distinct_wishes(const LoweringContext& context, const 
   return distinct;
 }
 
-// Fits every wish to the float values of the calibration texts.
+// Fits every wish to the float values of the calibration texts, and shows these to context.codes.
 std::vector<Calibration::Edge> fit_edges(const LoweringContext& context, const std::vector<DistinctWish>& wishes,
                                          const std::vector<Feeds>& calibration, int threads) {
   std::vector<std::unique_ptr<RangeObserver>> observers;
@@ -94,6 +79,7 @@ std::vector<Calibration::Edge> fit_edges(const LoweringContext& context, const s
   }
   std::vector<float> clipped;
   run_calibration(context.real, calibration, threads, "ranges", [&](ValueId id, const Tensor& tensor) {
+    if (context.codes) context.codes->observe(id, tensor);
     const auto found = wishes_of.find(id);
     if (found == wishes_of.end()) return;
     for (const size_t w : found->second) {
@@ -135,7 +121,10 @@ void lower_regions(LoweringContext& context, const Partition& parts, const std::
     encoding.zero_point = edges[w].zero_point;
     context.set_edge(wish.value, wish.answer, std::move(encoding));
   }
-  for (const auto& [lowering, region] : parts.regions) lowering->lower(context, region);
+  for (size_t r = 0; r < parts.regions.size(); ++r) {
+    parts.regions[r].first->lower(context, parts.regions[r].second);
+    if (context.codes) context.codes->keep_only(context.live(parts, r + 1));
+  }
   for (ValueId id : real.outputs) {
     // A computed output is emitted by the composite that covers its node, under the real Value's name.
     const ValueId core = main.find(real.value(id).name);
@@ -239,6 +228,12 @@ Quantized quantize(const Graph& source, const Symbols& symbols, const Recipe& re
   Model& model = result.model;
   model.symbols = symbols;
   LoweringContext context(real, registry, answers, model);
+  CalibrationCodes codes(model, calibration, options.threads);
+  for (size_t n = 0; n < answers.size(); ++n)
+    if (answers[n].fit.count("bias")) {
+      codes.watch(real.nodes[n].outputs[0]);
+      context.codes = &codes;
+    }
   const auto wishes = distinct_wishes(context, parts);
   result.calibration = {graph_digest(source), ranges_read(source, recipe, registry, ranges),
                         fit_edges(context, wishes, calibration, options.threads)};

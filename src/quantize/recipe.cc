@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/status.h"
+#include "quantize/rewrite.h"
 
 namespace dyadic {
 namespace {
@@ -96,8 +97,11 @@ class Reader {
     std::map<std::string, Part> result;
     for (const auto& [key, value] : *table) {
       const std::string role(key.str());
-      if (!kRoles.count(role)) refuse(value, "unknown role '", role, "' in '", question, "'; known: ", joined(kRoles));
-      result[role] = part(value, question);
+      const std::string own = question + "." + role;  // a role with parts of its own, e.g. fit.bias
+      const bool has_own = vocabulary_.parts.count(own) != 0;
+      if (!has_own && !kRoles.count(role))
+        refuse(value, "unknown role '", role, "' in '", question, "'; known: ", joined(kRoles));
+      result[role] = part(value, has_own ? own : question);
     }
     return result;
   }
@@ -138,10 +142,13 @@ class Reader {
         rule.constant_weight = true;
       else if (name == "residual" && value.is_boolean())
         rule.residual = value.as_boolean()->get();
+      else if (name == "reads")
+        rule.reads = texts(value, name);
       else if (name == "layer" && value.is_array() && value.as_array()->is_homogeneous<int64_t>())
         for (const auto& entry : *value.as_array()) rule.layers.push_back(entry.as_integer()->get());
       else
-        refuse(value, "unknown predicate '", name, "' (weight = \"constant\", residual = true, layer = [0, -1])");
+        refuse(value, "unknown predicate '", name,
+               "' (weight = \"constant\", residual = true, reads = \"Gelu\", layer = [0, -1])");
     }
   }
 
@@ -204,6 +211,12 @@ bool matches(const Rule& rule, const Graph& graph, const Node& node) {
   if (rule.constant_weight && constant_inputs == 0) return false;
   if (rule.residual && *rule.residual != (node.op == "Add" && node.inputs.size() == 2 && constant_inputs == 0))
     return false;
+  if (!rule.reads.empty()) {
+    int producer = node.inputs.empty() ? -1 : graph.producer(node.inputs[0]);
+    while (producer >= 0 && is_channel_mul(graph, graph.nodes[producer]))  // factors of restructuring
+      producer = graph.producer(graph.nodes[producer].inputs[0]);
+    if (producer < 0 || !std::count(rule.reads.begin(), rule.reads.end(), graph.nodes[producer].op)) return false;
+  }
   if (!rule.layers.empty()) {
     int64_t count = 0;
     for (const auto& other : graph.nodes) count = std::max(count, layer_of(other.name) + 1);

@@ -36,7 +36,7 @@ std::string to_string(const Part& part);  // "affine(bits=8, symmetric=true)"
 
 // What the recipe says about one node.
 struct Answers {
-  std::map<std::string, Part> encode, fit;  // by role: weight, input, output, q, k, v
+  std::map<std::string, Part> encode, fit;  // by role: weight, input, output, q, k, v; fit: bias
   std::optional<Part> approximate;
   std::map<std::string, Part> restructure;  // by part name
 };
@@ -44,8 +44,9 @@ struct Answers {
 struct Rule {
   std::vector<std::string> ops, patterns;  // empty: any; a pattern is a glob over node names (* and ?)
   std::optional<bool> constant_weight,
-      residual;                 // where.weight = "constant"; where.residual = an Add of two computed values
-  std::vector<int64_t> layers;  // where.layer: indices of the "layer.N" part of the name; negative from the end
+      residual;                    // where.weight = "constant"; where.residual = an Add of two computed values
+  std::vector<std::string> reads;  // where.reads: operators one of which computes the node's first operand
+  std::vector<int64_t> layers;     // where.layer: indices of the "layer.N" part of the name; negative from the end
   Answers answers;
   int line = 0;  // of the [[rule]] header
 };
@@ -66,7 +67,8 @@ struct PartVocabulary {
 
 // Names that a recipe may use; filled from the registry of methods.
 struct RecipeVocabulary {
-  // By question ("encode", "fit", "approximate", "restructure") and part name.
+  // By question ("encode", "fit", "approximate", "restructure") and part name. A question with a role ("fit.bias") has
+  // parts of its own.
   std::map<std::string, std::map<std::string, PartVocabulary>> parts;
 };
 

@@ -214,6 +214,9 @@ TEST(Recipe, Predicates) {
   EXPECT_THAT(matched("where = { residual = true }"),
               ElementsAre("encoder/layer.0/add", "encoder/layer.1/add", "encoder/layer.10/add"));
   EXPECT_THAT(matched("op = \"Add\"\nwhere.residual = false"), ElementsAre("offset"));
+  EXPECT_THAT(matched("where.reads = \"Gemm\""),
+              ElementsAre("encoder/layer.0/gelu", "encoder/layer.1/gelu", "encoder/layer.10/gelu"));
+  EXPECT_THAT(matched("where.reads = [\"Softmax\", \"gelu\"]"), IsEmpty());
   EXPECT_THAT(matched("op = \"Gelu\"\nwhere.layer = [0, -1]"),
               ElementsAre("encoder/layer.0/gelu", "encoder/layer.10/gelu"));
   EXPECT_THAT(matched("op = \"Gelu\"\nwhere.layer = [1, 5, -10]"), ElementsAre("encoder/layer.1/gelu"));

@@ -31,6 +31,11 @@ const FitPart& Registry::fit(const std::string& name) const {
   if (!part) fail(ErrorKind::kMalformed, "recipe: unknown fit part '", name, "'");
   return *part;
 }
+const BiasPart& Registry::bias(const std::string& name) const {
+  const auto* part = find(biases_, name);
+  if (!part) fail(ErrorKind::kMalformed, "recipe: unknown fit.bias part '", name, "'");
+  return *part;
+}
 const UnaryPart* Registry::unary(const std::string& name) const { return find(unaries_, name); }
 const SoftmaxPart* Registry::softmax(const std::string& name) const { return find(softmaxes_, name); }
 const NormPart* Registry::norm(const std::string& name) const { return find(norms_, name); }
@@ -42,6 +47,7 @@ std::vector<std::pair<std::string, PartInfo>> Registry::list() const {
   };
   append("encode", encodes_);
   append("fit", fits_);
+  append("fit.bias", biases_);
   append("approximate", unaries_);
   append("approximate", softmaxes_);
   append("approximate", norms_);
@@ -51,7 +57,7 @@ std::vector<std::pair<std::string, PartInfo>> Registry::list() const {
 
 RecipeVocabulary Registry::vocabulary() const {
   RecipeVocabulary vocabulary;
-  for (const char* question : {"encode", "fit", "approximate", "restructure"}) vocabulary.parts[question];
+  for (const char* question : {"encode", "fit", "fit.bias", "approximate", "restructure"}) vocabulary.parts[question];
   for (const auto& [question, info] : list()) {
     PartVocabulary& part = vocabulary.parts[question][info.name];
     for (const auto& [key, meaning] : info.parameters) part.parameters.insert(key);

@@ -63,6 +63,13 @@ struct FitPart {
   std::unique_ptr<RangeObserver> (*make)(const Part& part);
 };
 
+// fit.bias: what a result's bias is corrected by, one channel at a time, from its mean over all calibration tokens: in
+// float, and as computed in integers from the codes that reach it. All are real numbers.
+struct BiasPart {
+  PartInfo info;
+  double (*correction)(const Part& part, double real_mean, double integer_mean);
+};
+
 // approximate, unary functions of 8-bit codes: a table of 256 codes.
 struct UnaryRequest {
   const Node* node = nullptr;              // the function, e.g. Gelu
@@ -109,6 +116,7 @@ class Registry {
  public:
   void add(EncodePart part) { encodes_[part.info.name] = std::move(part); }
   void add(FitPart part) { fits_[part.info.name] = std::move(part); }
+  void add(BiasPart part) { biases_[part.info.name] = std::move(part); }
   void add(UnaryPart part) { unaries_[part.info.name] = std::move(part); }
   void add(SoftmaxPart part) { softmaxes_[part.info.name] = std::move(part); }
   void add(NormPart part) { norms_[part.info.name] = std::move(part); }
@@ -116,6 +124,7 @@ class Registry {
 
   const EncodePart& encode(const std::string& name) const;
   const FitPart& fit(const std::string& name) const;
+  const BiasPart& bias(const std::string& name) const;
   const UnaryPart* unary(const std::string& name) const;
   const SoftmaxPart* softmax(const std::string& name) const;
   const NormPart* norm(const std::string& name) const;
@@ -129,6 +138,7 @@ class Registry {
  private:
   std::map<std::string, EncodePart> encodes_;
   std::map<std::string, FitPart> fits_;
+  std::map<std::string, BiasPart> biases_;
   std::map<std::string, UnaryPart> unaries_;
   std::map<std::string, SoftmaxPart> softmaxes_;
   std::map<std::string, NormPart> norms_;

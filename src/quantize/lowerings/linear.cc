@@ -1,6 +1,7 @@
 // Gemm (several of one input are one composite) and the element-wise chain behind it: bias, requantize, class tables.
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "base/status.h"
 #include "quantize/lowering.h"
@@ -61,6 +62,27 @@ std::string joined_name(const Graph& real, const std::vector<int>& products) {
     name += "+" + (slash == std::string::npos ? other : other.substr(slash + 1));
   }
   return name;
+}
+
+// Adds the recipe's correction to the biases of a product's channels. The accumulator is linear in the codes x, so that
+// its mean follows from theirs; a channel's accumulator counts in steps of ratio * y_scale.
+void correct_bias(const LoweringContext& context, int product, double y_scale, std::span<const double> ratio,
+                  const std::vector<double>& x_mean, std::span<const int8_t> weight, std::span<int32_t> bias) {
+  const size_t k = x_mean.size();
+  std::vector<double> mean;
+  for (size_t c = 0; c < bias.size(); ++c) {
+    double sum = bias[c];
+    for (size_t i = 0; i < k; ++i) sum += weight[c * k + i] * x_mean[i];
+    mean.push_back(sum * ratio[c] * y_scale);
+  }
+  const std::vector<double> correction = context.bias_shift(product, mean);
+  for (size_t c = 0; c < bias.size(); ++c) {
+    const double corrected = bias[c] + std::round(correction[c] / (ratio[c] * y_scale));
+    if (!(std::fabs(corrected) <= 0x1p30))
+      fail(ErrorKind::kContract, context.real.nodes[product].name, ": corrected bias of channel ", c,
+           " does not fit 32 bits");
+    bias[c] = static_cast<int32_t>(corrected);
+  }
 }
 
 }  // namespace
@@ -141,6 +163,9 @@ void lower_linear(LoweringContext& context, const Region& region) {
   std::vector<int32_t> bias;
   std::vector<ValueId> outputs;
   double product_bound = 0;
+  const bool corrected = std::any_of(products.begin(), products.end(), [&](int p) { return context.corrects_bias(p); });
+  const std::vector<double> x_mean =
+      corrected ? context.codes->mean(context.input(x, first, "input")) : std::vector<double>();
   DataType out_type = DataType::kI8;
   Interval out_codes{-127, 127};
   int64_t out_zero = 0;
@@ -201,6 +226,10 @@ void lower_linear(LoweringContext& context, const Region& region) {
       auto& coded = context.provenance->coded[region.name];
       coded[node.inputs[1]] = {region.name + "/weight", shape.out, std::move(weight_scale), {}};
       if (b) coded[node.inputs[2]] = {region.name + "/bias", shape.out, std::move(bias_scale), std::move(bias_zero)};
+    }
+    if (context.corrects_bias(p)) {
+      correct_bias(context, p, y_scale, std::span(ratio).last(static_cast<size_t>(n)), x_mean,
+                   std::span(weight).last(static_cast<size_t>(n * k)), std::span(bias).last(static_cast<size_t>(n)));
     }
     shape.out += n;
     shape.splits.push_back(n);
