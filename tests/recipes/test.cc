@@ -187,6 +187,7 @@ std::string joined(const std::set<std::string>& words) {
 // What a part answers for: roles, or nodes of these operators.
 std::string subject(const std::string& question, const std::string& part) {
   if (question == "encode" || question == "fit") return "roles";
+  if (question == "fit.bias") return "Gemm";
   if (const auto* unary = registry().unary(part)) return joined(unary->ops);
   if (registry().softmax(part)) return "Attention";
   if (registry().norm(part)) return "LayerNormalization";

@@ -55,10 +55,12 @@ void lower_attention(LoweringContext& context, const Region& region) {
   const auto table = softmax->table(*approximation);
   const std::string name = region.name + "/";
   edges[0]->core = context.define(node.outputs[0], DataType::kI8, out);
-  // A distance is off by at most half a step, which changes a weight by exp(1/(2 steps)); every e by at most half a
-  // unit of the largest; the mean cannot leave the hull of v.
+  // A distance is off by at most half a step, which changes a weight by exp(1/(2 steps)); every e by the error of its
+  // table; the mean cannot leave the hull of v.
+  double entry = 0.5;
+  for (int d = 0; d < 256; ++d) entry = std::max(entry, std::fabs(table[d] - table[0] * std::exp(-d / steps)));
   const double hull = 254 * scale[2] / out_scale;
-  const double bound = 0.5 + std::min(hull, hull * (std::expm1(0.5 / steps) + 0.5 * 512 / table[0]));
+  const double bound = 0.5 + std::min(hull, hull * (std::expm1(0.5 / steps) + entry * 512 / table[0]));
   std::vector<ValueId> inputs;
   for (int i = 0; i < 3; ++i) inputs.push_back(context.input(node.inputs[i], n, roles[i]));
   inputs.push_back(context.index_input(node.inputs[3]));
