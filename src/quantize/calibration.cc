@@ -92,8 +92,8 @@ Calibration read_calibration(const std::map<std::string, Tensor>& assets, const 
       edge.scale.push_back(scale.get<double>());
     }
     for (const Json& zero : list(entry, "zero_point")) {
-      if (!zero.is_number_integer())
-        fail(ErrorKind::kMalformed, entry.where(), ": a zero point of ", edge.value, " must be an integer");
+      if (!zero.is_number_integer() || zero.get<int64_t>() < -65536 || zero.get<int64_t>() > 65536)
+        fail(ErrorKind::kMalformed, entry.where(), ": a zero point of ", edge.value, " must be an integer of a code");
       edge.zero_point.push_back(zero.get<int64_t>());
     }
     if (edge.scale.empty() || edge.scale.size() != edge.zero_point.size())

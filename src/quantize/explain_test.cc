@@ -136,7 +136,13 @@ TEST(Explain, AnotherReferenceIsRefused) {
   EXPECT_THAT(
       refusal(ErrorKind::kContract, [&] { lower_again(other, toy().symbols(), recipe, registry(), q.calibration); }),
       HasSubstr("not the model that was quantized"));
-  const Recipe wider = default_and("[[rule]]\nop = \"Attention\"\nencode.v = { affine = { bits = 7 } }");
+  Calibration narrow = q.calibration;
+  ASSERT_FALSE(narrow.ranges.empty());
+  narrow.ranges.begin()->second.lo.pop_back();
+  narrow.ranges.begin()->second.hi.pop_back();
+  EXPECT_THAT(
+      refusal(ErrorKind::kContract, [&] { lower_again(toy().graph(), toy().symbols(), recipe, registry(), narrow); }),
+      HasSubstr("channels for"));
   const Relowered mixed = lower_again(toy().graph(), toy().symbols(), recipe, registry(), q.calibration);
   Model renamed = q.model;
   renamed.main().nodes[2].name += "x";

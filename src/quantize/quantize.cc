@@ -248,6 +248,13 @@ Relowered lower_again(const Graph& source, const Symbols& symbols, const Recipe&
   if (graph_digest(source) != calibration.source)
     fail(ErrorKind::kContract, "the reference is not the model that was quantized: its digest is ",
          graph_digest(source), ", not ", calibration.source);
+  for (const auto& [name, range] : calibration.ranges) {
+    const ValueId id = source.find(name);
+    const Shape shape = id < 0 ? Shape() : source.value(id).shape;
+    if (shape.empty() || !(shape.back() == Dim(static_cast<int64_t>(range.lo.size()))))
+      fail(ErrorKind::kContract, "the calibration has ranges of ", range.lo.size(), " channels for ", name,
+           ", which the reference does not have");
+  }
   Relowered again{restructure(source, recipe, registry, calibration.ranges, nullptr, nullptr), {}, {}, {}};
   const std::vector<Answers> answers = all_answers(recipe, again.real, nullptr);
   again.parts = partition(again.real);
