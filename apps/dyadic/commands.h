@@ -2,6 +2,7 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 namespace dyadic::cli {
@@ -34,6 +35,12 @@ Action add_man(CLI::App& app);
 // What --help says behind the options: what the verb reads, does and prints, then commands that work. Exit codes and
 // environment, which all verbs share, follow.
 void set_help(CLI::App& app, const std::string& about, const std::vector<std::string>& examples);
+
+std::shared_ptr<CLI::FormatterBase> help_formatter();
+// What an option takes: "N in 1..1024, default 1", "sts|cosine, default sts"; empty for a flag.
+std::string value_text(const CLI::Option& option);
+// The words that it takes, if they are few.
+std::vector<std::string> choices_of(const CLI::Option& option);
 
 // "6,7" as numbers.
 std::vector<int> parse_numbers(const std::string& text, const std::string& option);

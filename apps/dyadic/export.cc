@@ -53,10 +53,11 @@ Action add_export(CLI::App& app) {
   app.add_option("--texts", request->texts, "Test vectors of the lines of this file instead of random texts");
   app.add_option("--prefix", request->prefix, "Begins the names of files and functions")->capture_default_str();
   app.add_flag("--force", request->force, "Replace the folder and everything in it, whatever it holds");
-  app.footer(
+  set_help(
+      app,
       "Writes C99 that needs <stdint.h> and <string.h> alone: no float, no heap, static memory, one function a layer,\n"
-      "test vectors and a Makefile that checks them.\n"
-      "Example: dyadic export c minilm.dyad -o minilm_c --max-length 128 && make -C minilm_c test");
+      "test vectors and a Makefile that checks them.",
+      {"dyadic export c minilm.dyad -o minilm_c --max-length 128 && make -C minilm_c test"});
   return [request, language](const Common& common) { return export_c(*request, common); };
 }
 

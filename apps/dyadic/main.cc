@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
       "  dyadic verify minilm.dyad\n"
       "  echo 'A man is eating food.' | dyadic run minilm.dyad",
       "dyadic");
+  app.formatter(cli::help_formatter());
   app.require_subcommand(1);
   app.set_version_flag("--version", "dyadic " DYADIC_VERSION);
   const std::string shared =
@@ -35,14 +36,20 @@ int main(int argc, char** argv) {
 
   cli::Common common;
   std::map<CLI::App*, cli::Action> actions;
+  const char* const shared_group = "Options of every verb";
   const auto verb = [&](const char* name, const char* summary, cli::Action (*add)(CLI::App&)) {
     CLI::App* sub = app.add_subcommand(name, summary);
     actions[sub] = add(*sub);
     sub->footer(sub->get_footer() + "\n\n" + shared);
-    sub->add_flag("--json", common.json, "One JSON object on stdout instead of text");
-    sub->add_flag("--quiet", common.quiet, "No progress on stderr");
-    sub->add_option("--threads", common.threads, "Worker threads")->check(CLI::Range(1, 1024))->capture_default_str();
-    sub->add_option("--seed", common.seed, "Seed of everything that is drawn at random")->capture_default_str();
+    sub->add_flag("--json", common.json, "One JSON object on stdout instead of text")->group(shared_group);
+    sub->add_flag("--quiet", common.quiet, "No progress on stderr")->group(shared_group);
+    sub->add_option("--threads", common.threads, "Worker threads")
+        ->check(CLI::Range(1, 1024))
+        ->capture_default_str()
+        ->group(shared_group);
+    sub->add_option("--seed", common.seed, "Seed of everything that is drawn at random")
+        ->capture_default_str()
+        ->group(shared_group);
   };
   verb("inspect", "What is in a model, and what it costs", cli::add_inspect);
   verb("list", "Every recipe and every part that a recipe may use", cli::add_list);

@@ -8,12 +8,6 @@
 
 namespace dyadic::cli {
 
-void set_help(CLI::App& app, const std::string& about, const std::vector<std::string>& examples) {
-  std::string footer = about + (examples.size() == 1 ? "\n\nExample:" : "\n\nExamples:");
-  for (const auto& example : examples) footer += "\n  " + example;
-  app.footer(footer);
-}
-
 std::vector<int> parse_numbers(const std::string& text, const std::string& option) {
   std::vector<int> numbers;
   std::istringstream in(text);

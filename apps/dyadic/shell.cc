@@ -11,7 +11,7 @@ namespace {
 
 struct OptionInfo {
   std::vector<std::string> names;  // "-o", "--output"; of a positional its name alone
-  std::string description, type;   // type as --help prints it
+  std::string description, value;  // value as --help prints it
   std::vector<std::string> choices;
   bool positional = false, flag = false;
 };
@@ -21,32 +21,13 @@ struct VerbInfo {
   std::vector<OptionInfo> options;
 };
 
-std::vector<std::string> split(const std::string& text, const std::string& separators) {
-  std::vector<std::string> parts;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find_first_of(separators, at), text.size());
-    if (end > at) parts.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return parts;
-}
-
-// "TEXT:{sts,cosine}" or "ENUM:auto|arrays|binary" -> the words; "INT:INT in [0 - 9]" -> none.
-std::vector<std::string> choices(const std::string& type) {
-  const size_t open = type.find('{'), close = type.find('}', open == type.npos ? 0 : open);
-  if (open != type.npos && close != type.npos) return split(type.substr(open + 1, close - open - 1), ",");
-  const size_t colon = type.find(':');
-  const std::string tail = colon == type.npos ? "" : type.substr(colon + 1);
-  return tail.find('|') != tail.npos && tail.find(' ') == tail.npos ? split(tail, "|") : std::vector<std::string>{};
-}
-
 OptionInfo describe(const CLI::Option& option) {
   OptionInfo info;
   info.positional = option.get_positional();
   info.description = option.get_description();
   info.flag = option.get_items_expected_max() == 0;
-  if (!info.flag) info.type = option.get_type_name();
-  info.choices = choices(info.type);
+  info.value = value_text(option);
+  info.choices = choices_of(option);
   if (info.positional) {
     info.names = {option.get_name(true, false)};
   } else {
@@ -236,9 +217,8 @@ int manual(const CLI::App& app) {
                    [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
     page += fmt::format(".SH DYADIC {}\n{}.\n", title, roff(verb.summary));
     for (const auto& option : verb.options) {
-      const std::string type = option.flag || option.positional ? "" : " " + option.type;
       page += fmt::format(".TP\n\\fB{}\\fR{}\n{}.\n", roff(fmt::format("{}", fmt::join(option.names, ", "))),
-                          roff(type), roff(option.description));
+                          roff(option.value.empty() ? "" : " " + option.value), roff(option.description));
     }
     page += ".PP\n" + preformatted(verb.footer);
   }

@@ -115,16 +115,17 @@ Action add_verify(CLI::App& app) {
          "--inject", request->inject,
          "Then flip this many bits of constants, one at a time, each in one layer of one backend, and find them")
       ->check(CLI::Range(0, 1000000));
-  app.footer(
+  set_help(
+      app,
       "Runs the evaluator, tile programs, kernels of every instruction set and generated C (gcc, clang) on texts and "
       "on\n"
       "the extreme codes of every layer, and compares all codes. --seed draws the texts, the codes and the faults.\n"
-      "Exit code 1 and the first difference (layer, backend, index) if any executor disagrees, or if a planted fault "
-      "is\n"
-      "missed.\n"
-      "Examples:\n"
-      "  dyadic verify minilm.dyad\n"
-      "  dyadic verify minilm.dyad --inject 50 --seed 7 --json");
+      "Exit code 1 and the first difference (layer, backend, index) if any executor disagrees, or if a planted fault\n"
+      "is missed.\n"
+      "JSON: {\"integer_only\", \"islands\", \"lemmas\", \"texts\", \"tokens\", \"backends\", \"skipped\", \"layers\": "
+      "[{\"name\",\n"
+      "\"composite\", \"hashes\"}], \"equal\", \"first_difference\", \"differences\", \"inject\"}",
+      {"dyadic verify minilm.dyad", "dyadic verify minilm.dyad --inject 50 --seed 7 --json"});
   return [request](const Common& common) { return verify(*request, common); };
 }
 

@@ -92,6 +92,15 @@ std::string existing(const char* dir) {
   return dir && *dir && fs::is_directory(dir, error) ? dir : "";
 }
 
+// A C compiler for another machine with an emulator of it, as the tests of exported C use them.
+std::string other_machine() {
+  for (const auto& [compiler, emulator] :
+       {std::pair("aarch64-linux-gnu-gcc", "qemu-aarch64"), std::pair("arm-linux-gnueabihf-gcc", "qemu-arm"),
+        std::pair("s390x-linux-gnu-gcc", "qemu-s390x")})
+    if (const std::string path = on_path(compiler); !path.empty() && !on_path(emulator).empty()) return path;
+  return "";
+}
+
 // A Python that has ONNX Runtime: $VIRTUAL_ENV or build/venv below the current folder.
 std::string onnx_runtime() {
   const char* active = std::getenv("VIRTUAL_ENV");
@@ -119,6 +128,9 @@ std::vector<Finding> look_around() {
       {"make", "exported C", on_path("make"), "exported C must be built by hand; install make"},
       {"objdump", "tests of machine code", on_path("objdump"),
        "nothing checks that kernels keep sums in registers; install binutils"},
+      {"cross compiler", "tests of exported C", other_machine(),
+       "exported C is not tested on other processors; install a cross compiler, e.g. gcc-aarch64-linux-gnu, and "
+       "qemu-user"},
       {"ONNX Runtime", "speed of others", onnx_runtime(),
        "no speed of others beside ours; scripts/setup.sh --venv installs it into build/venv"},
   };
@@ -149,7 +161,7 @@ std::vector<std::string> costs(const DoctorReport& r) {
   if (r.detected == Isa::kAvx2)
     costs.emplace_back("no AVX-512 VNNI: products take the AVX2 form, about 2.5x the time");
   else if (r.detected == Isa::kPortable)
-    costs.emplace_back("neither AVX2 nor AVX-512 VNNI: plain loops everywhere, about 20x the time");
+    costs.emplace_back("neither AVX2 nor AVX-512 VNNI: plain loops everywhere, about 7x the time");
   if (r.load > r.hardware_threads * 0.5)
     costs.push_back(cat("load ", rounded(r.load), " on ", r.hardware_threads,
                         " hardware threads: times of bench vary; limits are in CPU time, the best of many samples"));

@@ -13,21 +13,21 @@ extern const LimitProbes kLimitsPortable;
 namespace {
 
 constexpr int kBytes = 1024, kRounds = 16;
+constexpr int64_t K = 384, N = 16;  // of the dot products: 12 KiB of operands
 
 // What the compiler must not know at compile time, or leave out because nobody reads it.
 void opaque(void* p) { asm volatile("" : : "r"(p) : "memory"); }
 
 void dot() {
-  constexpr int64_t K = 256, N = 16;
-  std::array<int8_t, K> a;
-  std::array<int8_t, N * K> b;
+  std::array<int16_t, K> a;  // widened once, as the portable kernels have them
+  std::array<int16_t, N * K> b;
   std::array<int32_t, N> c;
   a.fill(3);
   b.fill(5);
   opaque(a.data());
   opaque(b.data());
   for (int round = 0; round < kRounds; ++round) {
-    dot_s8s8_s32(1, N, K, a.data(), K, b.data(), K, c.data(), N);
+    dot_s16s16_s32(1, N, K, a.data(), K, b.data(), K, c.data(), N);
     opaque(c.data());
   }
 }
@@ -71,7 +71,7 @@ void read(const std::byte* data, int64_t bytes) {
 }  // namespace
 
 const LimitProbes kLimitsPortable = {.isa = Isa::kPortable,
-                                     .dot = {"plain loop", int64_t{kRounds} * 16 * 256, dot},
+                                     .dot = {"plain loop", kRounds* N* K, dot},
                                      .lookup_16 = {"plain loop", int64_t{kRounds} * kBytes, look_up<16>},
                                      .lookup_256 = {"plain loop", int64_t{kRounds} * kBytes, look_up<256>},
                                      .mul_shift = {"plain loop", int64_t{kRounds} * kBytes, multiply_and_shift},

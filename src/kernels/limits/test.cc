@@ -12,7 +12,7 @@ TEST(Limits, EveryProbeOfThisCpuMeasuresSomethingPlausible) {
     EXPECT_EQ(&limit_probes(probes->isa), probes);
     for (const Probe& probe : {probes->dot, probes->lookup_16, probes->lookup_256, probes->mul_shift}) {
       const int64_t rate = operations_per_second(probe, kTime);
-      // A million a second is a broken clock, 2^20 operations a nanosecond a loop that the compiler removed.
+      // A million a second is a broken clock, a thousand a nanosecond a loop that the compiler removed.
       EXPECT_GT(rate, 1'000'000) << isa_name(probes->isa) << " " << probe.instructions;
       EXPECT_LT(rate, int64_t{1'000'000'000} << 10) << isa_name(probes->isa) << " " << probe.instructions;
     }
