@@ -39,20 +39,22 @@ std::vector<int8_t> gelu_table(const Part& part, const UnaryRequest& request) {
   return table;
 }
 
-int64_t within(const Part& part, const std::string& key, int64_t fallback, int64_t most) {
+int64_t within(const Part& part, const std::string& key, int64_t fallback, Interval range) {
   const int64_t value = part.integer(key, fallback);
-  if (value < 1 || value > most)
-    fail(ErrorKind::kMalformed, part.name, ": ", key, " must be 1..", most, ", not ", value);
+  if (!range.contains({value, value}))
+    fail(ErrorKind::kMalformed, part.name, ": ", key, " must be ", range.lo, "..", range.hi, ", not ", value);
   return value;
 }
-double steps_per_unit(const Part& part) { return static_cast<double>(within(part, "steps", 16, 64)); }
+double steps_per_unit(const Part& part) { return static_cast<double>(within(part, "steps", 16, {1, 64})); }
+// The reciprocal 2^32 / sum of a row's weights, which is at least this, has to fit 32 bits.
+int64_t one(const Part& part) { return within(part, "one", 255, {3, 255}); }
 
 // Every distance code through the integer body.
 std::vector<uint8_t> exp_table(const Part& part) {
   std::vector<uint8_t> codes(256);
   std::iota(codes.begin(), codes.end(), uint8_t{0});
   const Tensor d = Tensor::from<uint8_t>({256}, codes);
-  const Body body = ibert::i_exp_body(1 / steps_per_unit(part), within(part, "one", 255, 255), form_of(part));
+  const Body body = ibert::i_exp_body(1 / steps_per_unit(part), one(part), form_of(part));
   const Tensor e = evaluate(body.graph, {&d, 1})[0];
   return {e.data<uint8_t>(), e.data<uint8_t>() + 256};
 }
@@ -72,7 +74,7 @@ void register_ibert(Registry& registry) {
                    "the second-order polynomial i-exp for each of the 256 distance codes; normalisation deferred",
                    kSource,
                    {{"steps", "distance codes per unit, 1..64, default 16"},
-                    {"one", "the code of exp(0), 1..255, default 255"},
+                    {"one", "the code of exp(0), 3..255, default 255"},
                     kFormParameter},
                    [](const Part& part) { exp_table(part); }},
                   steps_per_unit,

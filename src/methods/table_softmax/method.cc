@@ -14,7 +14,8 @@ double steps_per_unit(const Part& part) {
 
 std::vector<uint8_t> table(const Part& part) {
   const int64_t one = part.integer("one", 255);
-  if (one < 1 || one > 255) fail(ErrorKind::kMalformed, "table-softmax: one must be 1..255, not ", one);
+  // The reciprocal 2^32 / sum of a row's weights, which is at least `one`, has to fit 32 bits.
+  if (one < 3 || one > 255) fail(ErrorKind::kMalformed, "table-softmax: one must be 3..255, not ", one);
   std::vector<uint8_t> entries(256);
   for (int d = 0; d < 256; ++d)
     entries[d] = static_cast<uint8_t>(std::floor(static_cast<double>(one) * std::exp(-d / steps_per_unit(part)) + 0.5));
@@ -30,7 +31,7 @@ void register_table_softmax(Registry& registry) {
       {"table-softmax",
        "exp of the distance to the row maximum from 256 entries; normalisation deferred behind the product with v",
        "this project",
-       {{"steps", "distance codes per unit, 1..64, default 16"}, {"one", "the code of exp(0), 1..255, default 255"}},
+       {{"steps", "distance codes per unit, 1..64, default 16"}, {"one", "the code of exp(0), 3..255, default 255"}},
        check},
       steps_per_unit,
       table});
