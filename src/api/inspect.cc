@@ -80,7 +80,9 @@ std::map<std::string, int64_t> count_macs(const Body& body, const Bindings& bind
     int64_t count = element_count(bind(body.graph.value(node.outputs[0]).shape, bindings));
     for (int64_t axis : node.integers("contract_a")) {
       const auto rank = static_cast<int64_t>(a.shape.size());
-      count *= a.shape[static_cast<size_t>(axis < 0 ? axis + rank : axis)].value(bindings);
+      const int64_t terms = a.shape[static_cast<size_t>(axis < 0 ? axis + rank : axis)].value(bindings);
+      if (__builtin_mul_overflow(count, terms, &count))
+        fail(ErrorKind::kContract, "body ", body.graph.name, ": more than 2^63 multiplications");
     }
     macs[cat(bits(a.type), "x", bits(b.type))] += count;
   }

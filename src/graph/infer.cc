@@ -238,6 +238,7 @@ std::vector<ResultType> Inference::patches() const {
   Shape result = {shape(0)[0]};
   for (int i : {0, 1}) {
     require(shape(0)[1 + i].is_constant(), "height and width must be static");
+    require(shape(0)[1 + i].factor < int64_t{1} << 40, "height and width must be below 2^40");
     const int64_t room = shape(0)[1 + i].factor + pads[i] + pads[i + 2] - (dilation[i] * (kernel[i] - 1) + 1);
     require(room >= 0, "the kernel is larger than the padded image");
     result.push_back(room / stride[i] + 1);

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kSchema = 1;
 constexpr size_t kMaxRank = 64;
+constexpr size_t kMaxNodes = 1 << 14, kMaxValues = 1 << 18;  // of a graph: some passes look at every pair of nodes
 
 // ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -198,6 +199,8 @@ class GraphReader {
 
   Graph read(const JsonObject& object) {
     graph_.name = object.string("name");
+    for (const auto& [key, most] : {std::pair("nodes", kMaxNodes), std::pair("values", kMaxValues)})
+      if (list(object, key).size() > most) malformed(object, key, "has more than ", most, " entries");
     for_each(object, "values", [&](const JsonObject& item) { value(item); });
     graph_.inputs = ids(object, "inputs", false);
     graph_.outputs = ids(object, "outputs", false);

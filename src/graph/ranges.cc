@@ -17,6 +17,8 @@ using interval::magnitude;
 
 // Channels are followed up to this many; beyond it only the hull is.
 constexpr int64_t kMaxChannels = int64_t{1} << 17;
+// So many channels of all Values of a body, and of a model, bound the memory of a proof.
+constexpr size_t kMaxFollowed = size_t{1} << 22, kMaxFollowedOfModel = size_t{1} << 25;
 // A node whose operands are all known is evaluated if none of its Values is larger.
 constexpr int64_t kMaxEvaluated = int64_t{1} << 16;
 
@@ -307,9 +309,11 @@ class Prover {
         refuse("%", value.name, " may lie in ", to_string(x), ", which does not fit ", name(value.type));
       return Interval{static_cast<int64_t>(x.lo), static_cast<int64_t>(x.hi)};
     };
-    for (const Wide& channel : bound.channels) known.channels.push_back(settle(channel));
-    known.range = bound.channels.empty() ? settle(bound.range) : hull_of(known.channels);
+    if (followed_ + bound.channels.size() <= kMaxFollowed)
+      for (const Wide& channel : bound.channels) known.channels.push_back(settle(channel));
+    known.range = known.channels.empty() ? settle(bound.range) : hull_of(known.channels);
     if (all_equal(known.channels)) known.channels.clear();
+    followed_ += known.channels.size();
   }
 
   // ---- nodes whose operands are all known
@@ -795,6 +799,7 @@ class Prover {
   std::vector<Known> known_;
   std::vector<const Node*> producer_;
   std::set<std::string> lemmas_;
+  size_t followed_ = 0;  // channels of all Values
 };
 
 }  // namespace
@@ -830,12 +835,15 @@ std::vector<Ranges> prove_model(const Model& model) {
       known[i].range = value.fact ? value.fact->range : range_of(value.type);
   }
   std::vector<Ranges> proofs;
+  size_t followed = 0;
   for (const Node& node : main.nodes) {
     Ranges& proof = proofs.emplace_back();
     if (node.body.empty()) continue;  // an edge or an island: its results are as wide as their types or facts
     std::vector<KnownInput> inputs;
     for (const ValueId id : node.inputs) inputs.push_back(known[id]);
     proof = prove_composite(model, node, inputs);
+    for (const auto& [id, channels] : proof.channels) followed += channels.size();
+    if (followed > kMaxFollowedOfModel) proof.channels.clear();
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const ValueId id = model.body(node).graph.outputs.at(i);
       KnownInput& result = known[node.outputs[i]];

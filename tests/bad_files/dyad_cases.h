@@ -1,6 +1,7 @@
 // graph.json of a .dyad file, its bodies, and what only shows when the model runs.
 #pragma once
 #include "bad_file.h"
+#include "base/hash.h"
 #include "graph/model.h"
 #include "graph/text.h"
 
@@ -208,12 +209,12 @@ struct BodyCase {
   Json shape = {"T"};
 };
 
-inline std::string body_model(const BodyCase& body, const Json& good) {
+inline std::string body_model(const BodyCase& body, const Json& good, const ConstantResolver& constants = {}) {
   const std::string text = "body evil {\n  in %token : i32[T] in [0,34]\n  in %length : i32[B] in [0,16]\n" +
                            body.statements + "  out %y\n}\n";
   std::string key = "evil@1:0000000000000000";
   try {
-    key = Body{1, parse_text(text, "")}.key();
+    key = Body{1, parse_text(text, "", constants)}.key();
   } catch (const Error&) {  // whoever reads the model will say the same
   }
   const auto value = [](const std::string& name, const std::string& type, const Json& shape) {
@@ -254,6 +255,40 @@ inline std::string nested_scans(int depth) {
     body = "body s { in %c : i32[] in [0,34] %d = scan(%c) {body=\"" + escaped(body) +
            "\", carried=1, count=1} : i32[] out %d }";
   return body;
+}
+
+// So many composites, one behind the other.
+inline Damage chain(int length) {
+  return graph([length](Json& good, Container&) {
+    Json model = Json::parse(body_model({"  %y = abs(%token) : i32[T]\n", "i32"}, good));
+    Json &main = model["graphs"]["main"], node = main["nodes"][0], value = main["values"][5];
+    value.erase("encoding");
+    for (int i = 1; i < length; ++i) {
+      value["name"] = cat("y", i);
+      main["values"].push_back(value);
+      node["inputs"][0] = i == 1 ? "token" : cat("y", i - 1);
+      node["outputs"] = {cat("y", i)};
+      main["nodes"].push_back(node);
+    }
+    return model.dump();
+  });
+}
+
+// A constant whose 2^17 channels all differ, handed on by a thousand operations.
+inline Damage channels() {
+  return graph([](Json& good, Container& c) {
+    Tensor tensor(DataType::kI32, {1 << 17});
+    for (int i = 0; i < 1 << 17; ++i) tensor.mutable_data<int32_t>()[i] = i;
+    std::string statements = cat("  const %v0 : i32[131072] = @v0:", hex64(tensor.hash()), "\n");
+    for (int i = 1; i < 1000; ++i) statements += cat("  %v", i, " = abs(%v", i - 1, ") : i32[131072]\n");
+    const std::string text = body_model({statements + "  %y = abs(%v999) : i32[131072]\n", "i32", {1 << 17}}, good,
+                                        [&](const std::string&, uint64_t) { return tensor; });
+    const auto key = Json::parse(text)["bodies"][0]["key"].get<std::string>();
+    c.header[key + "/v0"] = {
+        {"dtype", "I32"}, {"shape", {1 << 17}}, {"data_offsets", {c.data.size(), c.data.size() + tensor.bytes()}}};
+    c.data.append(reinterpret_cast<const char*>(tensor.raw()), static_cast<size_t>(tensor.bytes()));
+    return text;
+  });
 }
 
 inline BadFiles body_cases() {
@@ -323,6 +358,15 @@ inline BadFiles body_cases() {
            {"  const %c : i8[34] = {" + repeated("1,", 33) + "1}\n  %y = lookup(%c, %token) : i8[T]\n"}, "lookup");
   unproved("fact contradicts what is known", {"  %z = abs(%token) : i32[T] fact [35,40] \"it is so\"\n" + to_i8},
            "contradicts the fact");
+  cases.push_back({"encoder.dyad", "inspect", "a chain of 5,000 composites", chain(5000), 0, ""});
+  cases.push_back({"encoder.dyad", "inspect", "a chain of 20,000 composites", chain(20000), 3, "key 'nodes' has more"});
+  cases.push_back({"encoder.dyad", "inspect", "a thousand times 2^17 channels", channels(), 0, ""});
+  bad("2^80 multiplications",
+      {"  const %c : i8[1099511627776,1099511627776,0] = {}\n"
+       "  %d = reduce(%c) {kind=max, axes=[2], keepdims=0, type=i8} : i8[1099511627776,1099511627776]\n"
+       "  %y = dot(%d, %d) {contract_a=[0,1], contract_b=[0,1], type=i64} : i64[]\n",
+       "i64", Json::array()},
+      "a dimension is too large");
   // A fact in a file is a claim, not a proof.
   const std::string table = "  const %t : i8[17,4] = {" + repeated("1,", 67) + "1}\n";
   const std::string lie = "  const %k : i32[] = {100000}\n  %z = mul(%length, %k) : i32[B] fact [0,16] \"trust me\"\n";
