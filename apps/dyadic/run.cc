@@ -15,6 +15,18 @@ struct RunOptions {
   int64_t max_length = 0;
 };
 
+// The next line without its end, at most so long that it can be tokenized: a device may have no line ends at all.
+bool read_line(std::istream& in, std::string& line) {
+  constexpr size_t kMaxBytes = (size_t{64} << 20) + 1;
+  line.clear();
+  for (int c = in.get(); c != EOF; c = in.get()) {
+    if (c == '\n') return true;
+    line += static_cast<char>(c);
+    if (line.size() > kMaxBytes) return true;
+  }
+  return !line.empty();
+}
+
 // Texts are embedded in groups as they arrive, so that a pipe gets answers before its end.
 int run(const RunOptions& options, const Common& common) {
   EncoderOptions encoder_options;
@@ -39,17 +51,19 @@ int run(const RunOptions& options, const Common& common) {
     if (std::fflush(stdout) != 0) fail(ErrorKind::kFailed, "stdout: write failed");
     group.clear();
   };
-  for (std::string text; std::getline(in, text);) {
+  const std::string name = options.input == "-" ? "stdin" : options.input;
+  for (std::string text; read_line(in, text);) {
     ++line;
     if (!text.empty() && text.back() == '\r') text.pop_back();
     try {
       encoder->tokenize(text);
     } catch (const Error& error) {
-      fail(error.kind(), options.input == "-" ? "stdin" : options.input, ":", line, ": ", error.what());
+      fail(error.kind(), name, ":", line, ": ", error.what());
     }
     group.push_back(text);
     if (group.size() == kGroup || in.rdbuf()->in_avail() <= 0) flush();
   }
+  if (in.bad()) fail(ErrorKind::kFailed, name, ": cannot read");
   flush();
   return 0;
 }
