@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <map>
 #include <system_error>
 
@@ -8,8 +10,26 @@
 #include "base/status.h"
 #include "commands.h"
 
+namespace {
+
+// Memory that runs out where nothing may be thrown, e.g. in a destructor of the JSON library, ends the program as
+// memory that runs out elsewhere.
+[[noreturn]] void terminate() {
+  try {
+    if (const auto error = std::current_exception()) std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    std::fputs("dyadic: out of memory\n", stderr);
+    std::_Exit(static_cast<int>(dyadic::ErrorKind::kFailed));
+  } catch (...) {
+  }
+  std::abort();
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace dyadic;
+  std::set_terminate(terminate);
   CLI::App app(
       "Dyadic turns a trained network into one that computes with integers only, and proves it.\n"
       "A first session:\n"

@@ -50,7 +50,8 @@ std::string read_file(const std::string& path, size_t max_bytes) {
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(cat(path_, ".tmp-", getpid())) {
+AtomicFile::AtomicFile(std::string path)
+    : path_(std::move(path)), temporary_(path_ + ".tmp-" + std::to_string(getpid())) {
   file_ = std::fopen(temporary_.c_str(), "wbe");
   if (!file_) fail(ErrorKind::kFailed, path_, ": cannot write: ", std::strerror(errno));
 }

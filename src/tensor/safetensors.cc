@@ -193,13 +193,31 @@ std::vector<std::string> Safetensors::names() const {
 
 void write_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata) {
+  // Text, not a document: where memory runs out, a document ends the process, for its destructor allocates.
+  std::string text = "{";
+  const auto quoted = [&](const std::string& name) {
+    try {
+      return Json(name).dump();
+    } catch (const nlohmann::json::exception&) {
+      fail(ErrorKind::kContract, path, ": a tensor name or a metadata entry is not valid UTF-8");
+    }
+  };
+  const auto add = [&](const std::string& name, const std::string& value) {
+    if (text.size() > 1) text += ',';
+    text += quoted(name) + ':' + value;
+  };
   const auto info = [](std::string_view dtype, const Dims& dims, int64_t begin, int64_t end) {
-    return Json{{"dtype", dtype}, {"shape", dims}, {"data_offsets", {begin, end}}};
+    return "{\"dtype\":\"" + std::string(dtype) + "\",\"shape\":" + to_string(dims) +
+           ",\"data_offsets\":" + to_string(Dims{begin, end}) + '}';
   };
   const auto padding = [](int64_t size) { return (kAlignment - size % kAlignment) % kAlignment; };
-  Json header = Json::object();
   std::set<std::string> seen{std::string(kMetadataKey)};
-  if (!metadata.empty()) header[kMetadataKey] = metadata;
+  if (!metadata.empty()) {
+    std::string entries;
+    for (const auto& [key, value] : metadata)
+      entries += (entries.empty() ? "" : ",") + quoted(key) + ':' + quoted(value);
+    add(std::string(kMetadataKey), '{' + entries + '}');
+  }
   int64_t offset = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const auto& [name, tensor] = tensors[i];
@@ -208,19 +226,14 @@ void write_safetensors(const std::string& path, const std::vector<std::pair<std:
       fail(ErrorKind::kContract, path, ": tensor '", name, "': the format has no type ", dyadic::name(tensor.type()));
     if (name.starts_with(kPadPrefix) || !seen.insert(name).second)
       fail(ErrorKind::kContract, path, ": the tensor name '", name, "' is reserved or used twice");
-    header[name] = info(type->name, tensor.dims(), offset, offset + tensor.bytes());
+    add(name, info(type->name, tensor.dims(), offset, offset + tensor.bytes()));
     offset += tensor.bytes();
     if (const int64_t pad = padding(offset); pad != 0 && i + 1 < tensors.size()) {
-      header[cat(kPadPrefix, i)] = info("U8", {pad}, offset, offset + pad);
+      add(std::string(kPadPrefix) + std::to_string(i), info("U8", {pad}, offset, offset + pad));
       offset += pad;
     }
   }
-  std::string text;
-  try {
-    text = header.dump();
-  } catch (const nlohmann::json::exception&) {
-    fail(ErrorKind::kContract, path, ": a tensor name or a metadata entry is not valid UTF-8");
-  }
+  text += '}';
   text.append(padding(kPrefixBytes + text.size()), ' ');
   AtomicFile file(path);
   char prefix[kPrefixBytes];
