@@ -33,6 +33,9 @@ struct RealOp {
   void (*run)(const RealCall& call);
   // Optional: rearranges constant inputs once for many runs.
   Tensor (*prepare)(const Node& node, RealInputs inputs) = nullptr;
+  // The same as run, in the order that its comment states, without contraction: for float islands. Rows and sequences
+  // give the same bits whatever else is in the batch and whatever the number of threads. Null: run is so itself.
+  void (*run_in_order)(const RealCall& call) = nullptr;
 };
 
 // kContract if there is no such operator.

@@ -36,8 +36,8 @@ void run_primitive(const Description& description, const dnnl::memory::desc& lay
 
 }  // namespace
 
-void sgemm(int64_t m, int64_t n, int64_t k, float alpha, ConstMatrix x, ConstMatrix w, bool transposed, float beta,
-           Matrix y) {
+void OneDnn::sgemm(int64_t m, int64_t n, int64_t k, float alpha, ConstMatrix x, ConstMatrix w, bool transposed,
+                   float beta, Matrix y) {
   if (m == 0 || n == 0) return;
   const OneThread scope;
   const auto status = dnnl_sgemm('N', transposed ? 'T' : 'N', m, n, k, alpha, x.data, x.stride, w.data, w.stride, beta,
@@ -45,7 +45,7 @@ void sgemm(int64_t m, int64_t n, int64_t k, float alpha, ConstMatrix x, ConstMat
   if (status != dnnl_success) fail(ErrorKind::kFailed, "dnnl_sgemm failed with status ", static_cast<int>(status));
 }
 
-void activate(Activation f, const float* x, float* y, int64_t count) {
+void OneDnn::activate(Activation f, const float* x, float* y, int64_t count) {
   if (count == 0) return;
   constexpr dnnl::algorithm kAlgorithms[] = {dnnl::algorithm::eltwise_gelu_erf, dnnl::algorithm::eltwise_gelu_tanh,
                                              dnnl::algorithm::eltwise_tanh, dnnl::algorithm::eltwise_logistic};
@@ -55,7 +55,7 @@ void activate(Activation f, const float* x, float* y, int64_t count) {
       x, y);
 }
 
-void softmax_rows(float* x, int64_t rows, int64_t columns) {
+void OneDnn::softmax_rows(float* x, int64_t rows, int64_t columns) {
   if (rows == 0 || columns == 0) return;
   const dnnl::memory::desc layout({rows, columns}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab);
   run_primitive<dnnl::softmax_forward>(

@@ -3,6 +3,7 @@
 
 #include "real/onednn.h"
 #include "real/ops/ops.h"
+#include "real/stated_order.h"
 
 namespace dyadic {
 namespace {
@@ -95,9 +96,9 @@ float relu(float x) { return x < 0 ? 0 : x; }  // keeps NaN
 float erf_of(float x) { return std::erf(x); }
 float sqrt_of(float x) { return std::sqrt(x); }
 
-template <Activation F>
+template <class Library, Activation F>
 void run_activation(const RealCall& call) {
-  run_unary(call, [](const float* x, float* y, int64_t count) { activate(F, x, y, count); });
+  run_unary(call, [](const float* x, float* y, int64_t count) { Library::activate(F, x, y, count); });
 }
 
 // "none": x/2 (1 + erf(x / sqrt 2)); "tanh": x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Hendrycks, Gimpel,
@@ -109,9 +110,10 @@ Shape infer_gelu(const Node& node, RealInputs inputs) {
   return infer_unary(node, inputs);
 }
 
+template <class Library>
 void run_gelu(const RealCall& call) {
-  call.node.text("approximate", "none") == "tanh" ? run_activation<Activation::kGeluTanh>(call)
-                                                  : run_activation<Activation::kGeluErf>(call);
+  call.node.text("approximate", "none") == "tanh" ? run_activation<Library, Activation::kGeluTanh>(call)
+                                                  : run_activation<Library, Activation::kGeluErf>(call);
 }
 
 }  // namespace
@@ -125,9 +127,11 @@ std::span<const RealOp> elementwise_ops() {
       {"Relu", 1, 1, "", infer_unary, run_map<relu>},
       {"Sqrt", 1, 1, "", infer_unary, run_map<sqrt_of>},
       {"Erf", 1, 1, "", infer_unary, run_map<erf_of>},
-      {"Tanh", 1, 1, "", infer_unary, run_activation<Activation::kTanh>},
-      {"Sigmoid", 1, 1, "", infer_unary, run_activation<Activation::kSigmoid>},
-      {"Gelu", 1, 1, "approximate", infer_gelu, run_gelu},
+      {"Tanh", 1, 1, "", infer_unary, run_activation<OneDnn, Activation::kTanh>, nullptr,
+       run_activation<StatedOrder, Activation::kTanh>},
+      {"Sigmoid", 1, 1, "", infer_unary, run_activation<OneDnn, Activation::kSigmoid>, nullptr,
+       run_activation<StatedOrder, Activation::kSigmoid>},
+      {"Gelu", 1, 1, "approximate", infer_gelu, run_gelu<OneDnn>, nullptr, run_gelu<StatedOrder>},
   };
   return kRows;
 }

@@ -2,6 +2,7 @@
 
 #include "real/onednn.h"
 #include "real/ops/ops.h"
+#include "real/stated_order.h"
 
 namespace dyadic {
 namespace {
@@ -46,6 +47,7 @@ Tensor prepare_gemm(const Node& node, RealInputs inputs) {
   return panels;
 }
 
+template <class Library>
 void run_gemm(const RealCall& call) {
   const float *x = call.inputs[0].data<float>(), *w = call.inputs[1].data<float>();
   const float* panels = call.prepared.defined() ? call.prepared.data<float>() : nullptr;
@@ -62,7 +64,8 @@ void run_gemm(const RealCall& call) {
       const ConstMatrix weights = panels ? ConstMatrix{panels + c * k, width}
                                   : t    ? ConstMatrix{w + c * k, k}
                                          : ConstMatrix{w + c, n};
-      sgemm(r1 - r0, width, k, 1.0f, {x + r0 * k, k}, weights, t && !panels, bias ? 1.0f : 0.0f, {y + r0 * n + c, n});
+      Library::sgemm(r1 - r0, width, k, 1.0f, {x + r0 * k, k}, weights, t && !panels, bias ? 1.0f : 0.0f,
+                     {y + r0 * n + c, n});
     }
   };
   if (m >= kRowsWorthAThread * call.pool.threads())
@@ -77,7 +80,7 @@ void run_gemm(const RealCall& call) {
 
 std::span<const RealOp> linear_ops() {
   static constexpr RealOp kRows[] = {
-      {"Gemm", 2, 3, "transA transB alpha beta", infer_gemm, run_gemm, prepare_gemm},
+      {"Gemm", 2, 3, "transA transB alpha beta", infer_gemm, run_gemm<OneDnn>, prepare_gemm, run_gemm<StatedOrder>},
   };
   return kRows;
 }

@@ -3,6 +3,7 @@
 
 #include "real/onednn.h"
 #include "real/ops/ops.h"
+#include "real/stated_order.h"
 
 namespace dyadic {
 namespace {
@@ -84,10 +85,11 @@ Shape infer_softmax(const Node& node, RealInputs inputs) {
   return x;
 }
 
+template <class Library>
 void run_softmax(const RealCall& call) {
   run_rows(call, [](const float* x, float* y, int64_t n) {
     std::copy(x, x + n, y);
-    softmax_rows(y, 1, n);
+    Library::softmax_rows(y, 1, n);
   });
 }
 
@@ -97,7 +99,7 @@ std::span<const RealOp> normalization_ops() {
   static constexpr RealOp kRows[] = {
       {"LayerNormalization", 2, 3, "axis epsilon", infer_layer_normalization, run_layer_normalization},
       {"LpNormalization", 1, 1, "axis p", infer_lp_normalization, run_lp_normalization},
-      {"Softmax", 1, 1, "axis", infer_softmax, run_softmax},
+      {"Softmax", 1, 1, "axis", infer_softmax, run_softmax<OneDnn>, nullptr, run_softmax<StatedOrder>},
   };
   return kRows;
 }

@@ -5,6 +5,7 @@
 
 #include "real/onednn.h"
 #include "real/ops/ops.h"
+#include "real/stated_order.h"
 
 namespace dyadic {
 namespace {
@@ -74,6 +75,7 @@ void for_blocks(int64_t count, int64_t size, F f) {
   for (int64_t begin = 0; begin < count; begin += size) f(begin, std::min(count, begin + size));
 }
 
+template <class Library>
 void run_attention(const RealCall& call) {
   constexpr int64_t kScores = 1 << 15;  // scores held at a time: 128 KB, part of a second-level cache
   const int64_t tokens = call.output.dims[0], width = call.output.dims[1];
@@ -103,14 +105,14 @@ void run_attention(const RealCall& call) {
           scores.resize(std::max<size_t>(scores.size(), (h1 - h0) * size));
           for (int64_t h = h0; h < h1; ++h) {
             const int64_t at = offset + (head0 + h) * d;
-            sgemm(rows, n, d, scale, {q + at + row0 * width, width}, {k + at, width}, true, 0.0f,
-                  {scores.data() + (h - h0) * size, n});
+            Library::sgemm(rows, n, d, scale, {q + at + row0 * width, width}, {k + at, width}, true, 0.0f,
+                           {scores.data() + (h - h0) * size, n});
           }
-          softmax_rows(scores.data(), (h1 - h0) * rows, n);
+          Library::softmax_rows(scores.data(), (h1 - h0) * rows, n);
           for (int64_t h = h0; h < h1; ++h) {
             const int64_t at = offset + (head0 + h) * d;
-            sgemm(rows, d, n, 1.0f, {scores.data() + (h - h0) * size, n}, {v + at, width}, false, 0.0f,
-                  {y + at + row0 * width, width});
+            Library::sgemm(rows, d, n, 1.0f, {scores.data() + (h - h0) * size, n}, {v + at, width}, false, 0.0f,
+                           {y + at + row0 * width, width});
           }
         });
       });
@@ -147,7 +149,8 @@ void run_mean_pool(const RealCall& call) {
 std::span<const RealOp> sequence_ops() {
   static constexpr RealOp kRows[] = {
       {"Gather", 2, 2, "axis", infer_gather, run_gather},
-      {"Attention", 5, 5, "heads head_dim scale", infer_attention, run_attention},
+      {"Attention", 5, 5, "heads head_dim scale", infer_attention, run_attention<OneDnn>, nullptr,
+       run_attention<StatedOrder>},
       {"MeanPool", 3, 3, "", infer_mean_pool, run_mean_pool},
   };
   return kRows;
