@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "graph/c_printer_writer.h"
+#include "graph/island.h"
 
 namespace dyadic {
 namespace {
@@ -337,6 +338,9 @@ int64_t CFunction::scratch_bytes(const Bindings& bindings) const {
 }
 
 CFunction print_c(const Graph& body, const Ranges& ranges, const std::string& symbol) {
+  if (is_island(body))
+    fail(ErrorKind::kContract, symbol, " is a float island, which cannot be printed as integer C; ",
+         "quantize with a recipe that keeps no node in float");
   return Printer(body, ranges, symbol).print();
 }
 

@@ -11,6 +11,7 @@
 #include "graph/builder.h"
 #include "graph/core_ops.h"
 #include "graph/edges.h"
+#include "graph/island.h"
 #include "graph/walk.h"
 
 namespace dyadic {
@@ -701,6 +702,7 @@ void NodeEvaluator::evaluate_dequantize() {
 
 std::vector<Tensor> evaluate(const Graph& body, std::span<const Tensor> inputs, Bindings bindings,
                              const Observer& observer) {
+  if (is_island(body)) fail(ErrorKind::kContract, "body ", body.name, " is a float island, which a Session runs");
   if (inputs.size() != body.inputs.size())
     fail(ErrorKind::kContract, "body ", body.name, " takes ", body.inputs.size(), " inputs, not ", inputs.size());
   std::vector<Tensor> values(body.values.size());

@@ -6,6 +6,7 @@
 #include "graph/builder.h"
 #include "graph/core_ops.h"
 #include "graph/edges.h"
+#include "graph/island.h"
 #include "graph/text.h"
 #include "graph/verifier.h"
 
@@ -564,6 +565,7 @@ Graph nested_body(const Node& node, const std::string& key) {
   } const level;
   if (depth > kMaxDepth) fail(ErrorKind::kMalformed, "bodies nested deeper than ", kMaxDepth);
   Graph body = parse_text(node.text(key), key);
+  if (is_island(body)) fail(ErrorKind::kContract, "node ", node.name, ": its ", key, " must not be a float island");
   verify_body(body);
   return body;
 }

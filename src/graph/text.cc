@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "graph/builder.h"
 #include "graph/core_ops.h"
+#include "graph/island.h"
 
 namespace dyadic {
 namespace {
@@ -295,7 +296,8 @@ class Parser {
     }
     if (accept_word("body")) node.body = string();
     if (accept_word("name")) node.name = string();
-    if (node.body.empty() && !find_core_op(node.op)) error_at(op_at, "operation '", node.op, "' is not known");
+    if (node.body.empty() && !find_core_op(node.op) && !(is_body_ && is_island(graph_)))
+      error_at(op_at, "operation '", node.op, "' is not known");
     if (is_body_ && !node.body.empty()) error_at(op_at, "a body holds core operations only, not composites");
     if (is_core(node)) check_core(node, op_at, results);
     for (auto& result : results) node.outputs.push_back(define(std::move(result.value), nullptr));
@@ -554,7 +556,7 @@ class Parser {
 }  // namespace
 
 std::string to_text(const Graph& graph) {
-  const bool is_body = std::all_of(graph.nodes.begin(), graph.nodes.end(), is_core);
+  const bool is_body = is_island(graph) || std::all_of(graph.nodes.begin(), graph.nodes.end(), is_core);
   std::string text = (is_body ? "body " : "graph ") + name_text(graph.name) + " {\n";
   const auto line = [&](const std::string& content) { text += "  " + content + "\n"; };
   for (const ValueId id : graph.inputs) line("in " + value_text(graph, id) + " : " + type_text(graph.value(id), true));

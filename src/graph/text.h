@@ -11,6 +11,8 @@
 //     const %one : i32[] = {1}
 //     out %y
 //   }
+//
+// A body named `island` is that of a float island and holds operators of the real dialect too (graph/island.h).
 #pragma once
 #include <functional>
 #include <string>

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "graph/builder.h"
 #include "graph/core_ops.h"
+#include "graph/island.h"
 
 namespace dyadic {
 namespace {
@@ -89,6 +90,28 @@ void verify_core_node(const Graph& graph, size_t n) {
 
 bool touches_real(const Node& node) { return node.op == "quantize" || node.op == "dequantize"; }
 
+// The body of a float island: coded inputs are dequantized, what lies between is real and runs elsewhere (whether its
+// operators exist and fit is checked by who runs them), results are quantized.
+void verify_island(const Graph& body) {
+  for (size_t n = 0; n < body.nodes.size(); ++n) {
+    const Node& node = body.nodes[n];
+    if (find_core_op(node.op)) {
+      if (!touches_real(node)) refuse(body, label(body, n), " is neither an edge nor an operator of the real dialect");
+      verify_core_node(body, n);
+      if (node.op == "dequantize" && body.producer(node.inputs[0]) >= 0)
+        refuse(body, label(body, n), " reads no input of the island");
+    } else if (!node.body.empty() || node.outputs.size() != 1 || body.value(node.outputs[0]).type != DataType::kF32) {
+      refuse(body, label(body, n), " must be an operator with one f32 result");
+    }
+    for (ValueId id : node.inputs)
+      if (const int p = id < 0 ? -1 : body.producer(id); p >= 0 && body.nodes[p].op == "quantize")
+        refuse(body, label(body, n), " reads ", body.value(id).name, ", a result of the island");
+  }
+  for (ValueId id : body.outputs)
+    if (const int p = body.producer(id); p < 0 || body.nodes[p].op != "quantize")
+      refuse(body, "output ", body.value(id).name, " is not the result of a quantize");
+}
+
 // The symbols of a body in terms of the calling graph's dimensions.
 using Substitution = std::map<std::string, Dim>;
 
@@ -116,6 +139,9 @@ void verify_composite(const Model& model, const Graph& graph, size_t n) {
   const auto found = model.bodies.find(node.body);
   if (found == model.bodies.end()) refuse(graph, label(graph, n), ": body ", node.body, " is not in the model");
   const Graph& body = found->second.graph;
+  if ((node.op == "island") != is_island(body))
+    refuse(graph, label(graph, n), ": its body ", node.body, node.op == "island" ? " is not" : " is",
+           " that of a float island");
   Substitution bound;
   const auto check = [&](const char* side, const std::vector<ValueId>& actual, const std::vector<ValueId>& formal) {
     if (actual.size() != formal.size())
@@ -141,6 +167,7 @@ void verify_composite(const Model& model, const Graph& graph, size_t n) {
 
 void verify_body(const Graph& body) {
   verify_definitions(body);
+  if (is_island(body)) return verify_island(body);
   for (size_t n = 0; n < body.nodes.size(); ++n) verify_core_node(body, n);
   for (size_t i = 0; i < body.values.size(); ++i) {
     const Value& v = body.values[i];
@@ -193,6 +220,11 @@ bool is_integer_only(const Model& model, std::string* why) {
         if (id >= 0 && is_real(graph.value(id).type)) return true;
     return false;
   };
+  if (const auto islands = float_islands(model); !islands.empty()) {
+    std::string names;
+    for (const auto& island : islands) names += (names.empty() ? "" : ", ") + island;
+    return refuse_with(cat(islands.size(), islands.size() == 1 ? " float island: " : " float islands: ", names));
+  }
   for (const auto& [key, body] : model.bodies)
     for (size_t n = 0; n < body.graph.nodes.size(); ++n)
       if (!find_core_op(body.graph.nodes[n].op) ||
@@ -201,8 +233,6 @@ bool is_integer_only(const Model& model, std::string* why) {
   for (const auto& [key, graph] : model.graphs)
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
       const Node& node = graph.nodes[n];
-      if (node.body.empty() && !find_core_op(node.op))
-        return refuse_with(cat("graph ", key, ", ", label(graph, n), " is a float island"));
       if (real_value(graph, node) && node.body.empty() && !touches_real(node))
         return refuse_with(cat("graph ", key, ", ", label(graph, n), " touches real numbers"));
     }

@@ -6,11 +6,15 @@
 #include "base/status.h"
 #include "base/threads.h"
 #include "real/dialect.h"
+#include "real/island.h"
 
 namespace dyadic {
 namespace {
 
 using Buffer = std::shared_ptr<AlignedBuffer>;
+
+// Whoever links the float executor can run float islands.
+const bool kRunsIslands = (set_island_factory(make_real_island), true);
 
 // Buffers of dead values, for the next ones. There are never more than were alive at once: a value for which all are
 // too small replaces the largest.
@@ -31,15 +35,24 @@ class SpareBuffers {
 
 struct RealExecutor::State {
   Graph graph;
-  ThreadPool pool;
-  std::vector<const RealOp*> ops;          // by node
-  std::vector<Tensor> prepared;            // by node
-  std::vector<std::vector<ValueId>> dead;  // by node: values not needed behind it
+  std::unique_ptr<ThreadPool> own;
+  ThreadPool& pool;
+  bool in_order;
+  std::vector<void (*)(const RealCall&)> runs;  // by node
+  std::vector<Tensor> prepared;                 // by node
+  std::vector<std::vector<ValueId>> dead;       // by node: values not needed behind it
   SpareBuffers spare;
+
+  State(Graph g, std::unique_ptr<ThreadPool> threads)
+      : graph(std::move(g)), own(std::move(threads)), pool(*own), in_order(false) {}
+  State(Graph g, ThreadPool& shared) : graph(std::move(g)), pool(shared), in_order(true) {}
 };
 
 RealExecutor::RealExecutor(const Graph& graph, int threads)
-    : state_(new State{graph, ThreadPool(threads), {}, {}, {}, {}}) {
+    : RealExecutor(std::make_unique<State>(graph, std::make_unique<ThreadPool>(threads))) {}
+RealExecutor::RealExecutor(const Graph& graph, ThreadPool& pool) : RealExecutor(std::make_unique<State>(graph, pool)) {}
+
+RealExecutor::RealExecutor(std::unique_ptr<State> state) : state_(std::move(state)) {
   State& s = *state_;
   verify_real(s.graph);
   std::vector<size_t> last_use(s.graph.values.size());
@@ -47,8 +60,9 @@ RealExecutor::RealExecutor(const Graph& graph, int threads)
     const Node& node = s.graph.nodes[n];
     std::vector<const Value*> inputs;
     for (ValueId id : node.inputs) inputs.push_back(id < 0 ? nullptr : &s.graph.value(id));
-    s.ops.push_back(&real_op(node));
-    s.prepared.push_back(s.ops.back()->prepare ? s.ops.back()->prepare(node, inputs) : Tensor());
+    const RealOp& op = real_op(node);
+    s.runs.push_back(s.in_order && op.run_in_order ? op.run_in_order : op.run);
+    s.prepared.push_back(op.prepare ? op.prepare(node, inputs) : Tensor());
     last_use[node.outputs[0]] = n;
     for (ValueId id : node.inputs)
       if (id >= 0) last_use[id] = n;
@@ -90,7 +104,7 @@ std::map<std::string, Tensor> RealExecutor::run(const std::map<std::string, Tens
     tensors[id] = Tensor(DataType::kF32, dims, buffers[id]->data(), buffers[id]);
     std::vector<Tensor> inputs;
     for (ValueId input : node.inputs) inputs.push_back(input < 0 ? Tensor() : tensors[input]);
-    s.ops[n]->run({node, inputs, s.prepared[n], {DataType::kF32, dims, buffers[id]->data()}, s.pool});
+    s.runs[n]({node, inputs, s.prepared[n], {DataType::kF32, dims, buffers[id]->data()}, s.pool});
     if (observer) observer(id, tensors[id]);
     inputs.clear();
     for (ValueId gone : s.dead[n]) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/threads.h"
 #include "graph/graph.h"
 
 namespace dyadic {
@@ -15,6 +16,8 @@ class RealExecutor {
   // Verifies the graph and rearranges its constants. The graph is copied; its constants are shared. `threads` >= 1
   // counts the caller; a given number of threads gives the same bits in every run.
   RealExecutor(const Graph& graph, int threads);
+  // As a float island runs (graph/island.h): every operator in its stated order, on a pool that the caller keeps.
+  RealExecutor(const Graph& graph, ThreadPool& pool);
   ~RealExecutor();
 
   // Feeds and results go by the names of the graph's inputs and outputs. kContract if a feed is missing, unknown or of
@@ -25,6 +28,7 @@ class RealExecutor {
 
  private:
   struct State;
+  explicit RealExecutor(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

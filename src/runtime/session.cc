@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "graph/bodies/bodies.h"
 #include "graph/evaluator.h"
+#include "graph/island.h"
 #include "graph/memory_plan.h"
 #include "graph/ranges.h"
 #include "kernels/kernel.h"
@@ -28,6 +29,7 @@ struct Step {
   const KernelRow* row = nullptr;
   std::unique_ptr<Kernel> kernel;
   std::optional<TileProgram> tile;
+  std::unique_ptr<IslandExecutor> island;
   std::string why;  // no kernel: the reasons
   int64_t nanoseconds = 0;
 };
@@ -116,7 +118,7 @@ struct Session::State {
       if (formal.name == "start") start = node.inputs[i];
       if (formal.name == "length") length = node.inputs[i];
       // The proof's range of a body input may be narrower than its type: it is what callers must keep to.
-      if (model->main().producer(node.inputs[i]) < 0) {
+      if (model->main().producer(node.inputs[i]) < 0 && !is_real(value.type)) {
         const Interval range = proved.values[body.inputs[i]];
         auto [it, fresh] = promised.try_emplace(node.inputs[i], range);
         if (!fresh) it->second = {std::max(it->second.lo, range.lo), std::min(it->second.hi, range.hi)};
@@ -124,7 +126,9 @@ struct Session::State {
     }
     if (start >= 0 && length >= 0) spans.emplace_back(start, length);
     step.outputs = node.outputs;
-    if (options.backend == Backend::kKernels) {
+    if (is_island(body)) {  // the same executor, whatever the backend
+      step.island = make_island(body, step.operands, pool);
+    } else if (options.backend == Backend::kKernels) {
       if (options.make_kernel) {
         step.kernel = options.make_kernel(node, *step.body, proved, step.operands);
       } else if (is_shared_body(node, *step.body)) {
@@ -135,7 +139,7 @@ struct Session::State {
         step.why = "its body is not a shared one";
       }
     }
-    if (options.backend == Backend::kTile || (options.backend == Backend::kKernels && !step.kernel))
+    if (options.backend != Backend::kEvaluator && !step.island && !step.kernel)
       step.tile.emplace(body, proved, step.operands, options.isa);
     steps.push_back(std::move(step));
   }
@@ -263,7 +267,8 @@ struct Session::State {
       std::vector<Tensor> operands = step.operands;
       for (size_t i = 0; i < operands.size(); ++i)
         if (!operands[i].defined()) operands[i] = values.at(step.node->inputs[i]);
-      std::vector<Tensor> results = evaluate(step.body->graph, operands, unbound);
+      std::vector<Tensor> results =
+          step.island ? run_island(step, values, bindings) : evaluate(step.body->graph, operands, unbound);
       for (size_t i = 0; i < results.size(); ++i) {
         if (tap) tap(*step.node, i, {results[i].type(), results[i].dims(), const_cast<std::byte*>(results[i].raw())});
         values[step.outputs[i]] = std::move(results[i]);
@@ -273,6 +278,22 @@ struct Session::State {
     std::map<std::string, Tensor> outputs;
     for (ValueId id : main.outputs) outputs[main.value(id).name] = values.at(id);
     return outputs;
+  }
+
+  std::vector<Tensor> run_island(const Step& step, const std::map<ValueId, Tensor>& values,
+                                 const Bindings& bindings) const {
+    const auto view = [](const Tensor& t) -> TensorView {
+      return {t.type(), t.dims(), const_cast<std::byte*>(t.raw())};
+    };
+    std::vector<TensorView> inputs, outputs;
+    std::vector<Tensor> results;
+    for (ValueId id : step.inputs) inputs.push_back(view(values.at(id)));
+    for (ValueId id : step.outputs) {
+      const Value& value = model->main().value(id);
+      outputs.push_back(view(results.emplace_back(value.type, dyadic::bind(value.shape, bindings))));
+    }
+    step.island->run(inputs, outputs);
+    return results;
   }
 
   std::map<std::string, Tensor> run_planned(const std::map<std::string, Tensor>& feeds, const Bindings& bindings,
@@ -295,6 +316,8 @@ struct Session::State {
       for (ValueId id : step.outputs) outputs.push_back(view(id));
       if (step.kernel) {
         step.kernel->run(inputs, outputs, {&pool, worker_pointers});
+      } else if (step.island) {
+        step.island->run(inputs, outputs);
       } else {
         step.tile->run(inputs, outputs, bindings, pool, {tile_scratch.data(), tile_scratch.size()});
       }
@@ -337,6 +360,7 @@ namespace {
 std::string executor_name(const Step& step) {
   if (step.row) return step.row->name;
   if (step.kernel) return "given kernel";
+  if (step.island) return "float island";
   return step.tile ? "tile program" : "evaluator";
 }
 
