@@ -25,8 +25,10 @@ Json to_json(const QuantizeRequest& request, const QuantizeReport& r) {
                {"held_back", agreement_json(r.held_back)},
                {"coverage", Json::array()}};
   for (const auto& row : r.coverage)
-    json["coverage"].push_back(
-        {{"node", row.node}, {"op", row.op}, {"composite", row.composite}, {"integer", !row.composite.empty()}});
+    json["coverage"].push_back({{"node", row.node},
+                                {"op", row.op},
+                                {"composite", row.composite},
+                                {"integer", !row.composite.empty() && !row.island}});
   return json;
 }
 
@@ -44,7 +46,7 @@ int quantize(QuantizeRequest request, const std::string& columns, const Common& 
   std::map<std::string, int64_t> total;
   for (const auto& row : r.coverage) {
     ++total[row.op];
-    integer[row.op] += !row.composite.empty();
+    integer[row.op] += !row.composite.empty() && !row.island;
   }
   std::vector<std::vector<std::string>> rows;
   for (const auto& [op, count] : total) rows.push_back({op, fmt::format("{}", count), fmt::format("{}", integer[op])});

@@ -7,6 +7,7 @@
 #include "base/located.h"
 #include "base/status.h"
 #include "graph/core_ops.h"
+#include "graph/island.h"
 #include "graph/ranges.h"
 #include "graph/stages.h"
 #include "graph/text.h"
@@ -69,11 +70,24 @@ ConstantInfo inspect_codes(const Value& value) {
   return info;
 }
 
+// Of a product or attention of a float island, whose shapes nobody has checked yet: 0 if they do not fit.
+int64_t real_macs(const Graph& body, const Node& node, const Bindings& bindings) {
+  const auto l = bindings.find("L");
+  if ((node.op != "Gemm" && (node.op != "Attention" || l == bindings.end())) || node.inputs.empty() ||
+      node.inputs[0] < 0 || body.value(node.inputs[0]).shape.size() != 2)
+    return 0;
+  Shape all = body.value(node.outputs[0]).shape;
+  all.push_back(body.value(node.inputs[0]).shape[1]);
+  if (node.op == "Attention") all = {Dim(2), Dim(l->second), Dim(l->second), all.back()};
+  return element_count(all).value(bindings);
+}
+
 }  // namespace
 
 std::map<std::string, int64_t> count_macs(const Body& body, const Bindings& bindings) {
   std::map<std::string, int64_t> macs;
   for (const Node& node : body.graph.nodes) {
+    if (const int64_t count = real_macs(body.graph, node, bindings)) macs["f32xf32"] += count;
     if (find_core_op(node.op) != CoreOp::k_dot) continue;
     const Value& a = body.graph.value(node.inputs[0]);
     const Value& b = body.graph.value(node.inputs[1]);
@@ -127,8 +141,8 @@ Inspection inspect_model(const std::string& path, int64_t length) {
   result.file_bytes = static_cast<int64_t>(fs::file_size(path));
   result.metadata = model->metadata;
   for (const auto& [key, body] : model->bodies) result.bodies[key] = to_text(body.graph);
-  std::string why;
-  if (!is_integer_only(*model, &why)) result.islands.push_back(why);
+  result.islands = float_islands(*model);
+  if (!result.islands.empty()) result.kind = "mixed";
   for (const Ranges& proof : located(path, [&] { return prove_model(*model); }))
     for (const auto& lemma : proof.lemmas)
       if (!std::count(result.lemmas.begin(), result.lemmas.end(), lemma)) result.lemmas.push_back(lemma);

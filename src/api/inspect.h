@@ -34,7 +34,7 @@ struct ConstantInfo {
 };
 
 struct Inspection {
-  std::string kind;  // "float" or "integer"
+  std::string kind;  // "float", "integer", or "mixed": integer with float islands
   int64_t length = 128, parameters = 0;
   int64_t file_bytes = 0, table_bytes = 0, total_macs = 0;
   std::map<std::string, double> macs;  // operand widths "8x8" -> share

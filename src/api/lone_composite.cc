@@ -25,8 +25,9 @@ InputRole role_of(const Graph& body, ValueId id) {
   const std::string& name = body.value(id).name;
   if (name == "start") return InputRole::kStart;
   if (name == "length") return InputRole::kLength;
-  const bool selects = std::any_of(body.nodes.begin(), body.nodes.end(),
-                                   [&](const Node& node) { return node.op == "gather" && node.inputs[1] == id; });
+  const bool selects = std::any_of(body.nodes.begin(), body.nodes.end(), [&](const Node& node) {
+    return (node.op == "gather" || node.op == "Gather") && node.inputs[1] == id;
+  });
   return selects ? InputRole::kIndex : InputRole::kCodes;
 }
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/located.h"
 #include "base/status.h"
+#include "graph/island.h"
 #include "graph/verifier.h"
 #include "io/datasets/text.h"
 #include "io/huggingface/batch.h"
@@ -27,17 +28,17 @@ bool has_ending(const std::string& path, const std::string& ending) {
   return plain.ends_with(ending);
 }
 
+// At most this many of the texts that were not sampled are used to measure agreement.
+constexpr size_t kHeldBack = 256;
+
+}  // namespace
+
 int64_t weight_bytes(const std::string& dir) {
   int64_t bytes = 0;
   for (const auto& entry : fs::directory_iterator(dir))  // links that lead nowhere hold nothing
     if (entry.path().extension() == ".safetensors" && entry.exists()) bytes += static_cast<int64_t>(entry.file_size());
   return bytes;
 }
-
-// At most this many of the texts that were not sampled are used to measure agreement.
-constexpr size_t kHeldBack = 256;
-
-}  // namespace
 
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
@@ -135,7 +136,7 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
   report.restructured = std::move(quantized.restructured);
   std::string why;
   if (!is_integer_only(quantized.model, &why)) {
-    report.islands.push_back(why);
+    report.islands = float_islands(quantized.model);
     if (request.require_integer || recipe.require_integer)
       fail(ErrorKind::kContract, "the model is not integer-only: ", why);
   }

@@ -51,6 +51,8 @@ CalibrationTexts draw_calibration(const std::string& path, const std::vector<int
 std::string calibration_note(std::span<const std::vector<int32_t>> ids, uint64_t seed);
 // Tokenized texts in order, as feeds of at most about a thousand tokens.
 std::vector<Feeds> token_batches(std::span<const std::vector<int32_t>> ids);
+// Bytes of a model folder's weights (*.safetensors).
+int64_t weight_bytes(const std::string& dir);
 
 // The text of a recipe by name or path; kUsage listing the names that ship if there is none.
 Recipe load_recipe(const std::string& name_or_path);

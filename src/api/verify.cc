@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "graph/island.h"
 #include "graph/ranges.h"
 #include "graph/verifier.h"
 #include "io/datasets/text.h"
@@ -183,9 +184,8 @@ std::vector<std::vector<int32_t>> verification_texts(const Model& model, uint64_
 VerifyReport verify_model_file(const VerifyRequest& request) {
   const auto model = load_model(request.model);
   VerifyReport report;
-  std::string why;
-  report.integer_only = is_integer_only(*model, &why);
-  if (!report.integer_only) report.islands.push_back(why);
+  report.integer_only = is_integer_only(*model);
+  report.islands = float_islands(*model);
   const auto proof = std::make_shared<const std::vector<Ranges>>(prove_model(*model));
   for (const Ranges& ranges : *proof)
     for (const auto& lemma : ranges.lemmas)
@@ -207,8 +207,10 @@ VerifyReport verify_model_file(const VerifyRequest& request) {
 
   const auto backends = verify_backends(model, proof, request.max_threads, report.skipped);
   compare_on_texts(model, texts, backends, report);
-  const auto cases = compare_on_extremes(*model, *proof, backends, request.seed, report);
+  auto cases = compare_on_extremes(*model, *proof, backends, request.seed, report);
   report.equal = report.differences.empty();
+  // All backends run an island by one executor, and the last bits of a float parameter may show in no code.
+  std::erase_if(cases, [](const CompositeCase& c) { return is_island(c.composite.body().graph); });
   if (request.inject > 0 && report.equal) report.inject = inject_faults(cases, backends, request.inject, request.seed);
   return report;
 }

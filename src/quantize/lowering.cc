@@ -23,6 +23,9 @@ void lower_add_norm(LoweringContext& context, const Region& region);
 std::optional<Region> match_pool(const Graph& real, int node);
 std::vector<Wish> wishes_pool(const Graph& real, const Region& region);
 void lower_pool(LoweringContext& context, const Region& region);
+void take_channel_muls(const Graph& real, Region& region);
+std::vector<Wish> wishes_island(const Graph& real, const Region& region);
+void lower_island(LoweringContext& context, const Region& region);
 
 const std::vector<Lowering>& lowerings() {
   static const std::vector<Lowering> rows = {
@@ -41,21 +44,58 @@ const std::vector<int>& Region::part(const std::string& key) const {
   return it == parts.end() ? none : it->second;
 }
 
-Partition partition(const Graph& real) {
-  Partition result;
-  std::vector<bool> covered(real.nodes.size());
-  for (size_t n = 0; n < real.nodes.size(); ++n) {
-    if (covered[n]) continue;
-    for (const Lowering& lowering : lowerings()) {
-      if (!lowering.anchors.count(real.nodes[n].op)) continue;
-      auto region = lowering.match(real, static_cast<int>(n));
-      if (!region || std::any_of(region->nodes.begin(), region->nodes.end(), [&](int i) { return covered[i]; }))
-        continue;
-      for (int i : region->nodes) covered[i] = true;
-      result.regions.emplace_back(&lowering, std::move(*region));
-      break;
-    }
+namespace {
+
+// The row that takes node n as its anchor, with the region it takes.
+std::optional<std::pair<const Lowering*, Region>> match_row(const Graph& real, int n) {
+  for (const Lowering& lowering : lowerings())
+    if (lowering.anchors.count(real.nodes[n].op))
+      if (auto region = lowering.match(real, n)) return std::pair(&lowering, std::move(*region));
+  return std::nullopt;
+}
+
+// The island of a float node. At an anchor it covers what the composite would have covered, but of several products of
+// one input this one only.
+std::optional<Region> match_island(const Graph& real, int n, bool at_anchor) {
+  Region island{"island", real.nodes[n].name, {n}, {{"float", {n}}}};
+  if (at_anchor) {
+    const auto row = match_row(real, n);
+    if (!row) return std::nullopt;
+    const Region& region = row->second;
+    if (region.part("product").empty()) island.nodes = region.nodes;
+    const auto& chain = region.part("chain");
+    island.nodes.insert(island.nodes.end(), chain.begin(), chain.end());
   }
+  take_channel_muls(real, island);
+  return island;
+}
+
+}  // namespace
+
+Partition partition(const Graph& real, const std::vector<Answers>& answers) {
+  static const Lowering kIsland = {"island", {}, nullptr, wishes_island, lower_island};
+  std::map<int, std::pair<const Lowering*, Region>> by_anchor;  // a region's operands come from smaller anchors
+  std::vector<bool> covered(real.nodes.size());
+  const auto take = [&](int anchor, const Lowering* lowering, Region region) {
+    if (std::any_of(region.nodes.begin(), region.nodes.end(), [&](int i) { return covered[i]; })) return false;
+    for (int i : region.nodes) covered[i] = true;
+    by_anchor.emplace(anchor, std::pair(lowering, std::move(region)));
+    return true;
+  };
+  Graph rest = real;  // in which no row sees the nodes of an island
+  for (const bool at_anchor : {true, false})
+    for (size_t n = 0; n < answers.size(); ++n) {
+      if (covered[n] || !is_float(answers[n])) continue;
+      auto island = match_island(real, static_cast<int>(n), at_anchor);
+      if (!island || !take(static_cast<int>(n), &kIsland, *island)) continue;
+      for (int i : island->nodes) rest.nodes[i].op = island->composite;
+    }
+  for (size_t n = 0; n < real.nodes.size(); ++n)
+    if (!covered[n])
+      if (auto row = match_row(rest, static_cast<int>(n)))
+        take(static_cast<int>(n), row->first, std::move(row->second));
+  Partition result;
+  for (auto& [anchor, region] : by_anchor) result.regions.push_back(std::move(region));
   for (size_t n = 0; n < real.nodes.size(); ++n)
     if (!covered[n]) result.uncovered.push_back(static_cast<int>(n));
   return result;

@@ -51,7 +51,9 @@ struct Partition {
   std::vector<std::pair<const Lowering*, Region>> regions;  // in execution order
   std::vector<int> uncovered;                               // nodes that no lowering takes
 };
-Partition partition(const Graph& real);
+// `answers` are the recipe's for every node: those that it keeps in float become islands, each with what its integer
+// composite would have covered. Empty: none.
+Partition partition(const Graph& real, const std::vector<Answers>& answers = {});
 
 // How a wish is answered: the parts that decide its encoding.
 struct WishAnswer {
@@ -111,6 +113,7 @@ class LoweringContext {
   std::vector<Edge*> edges(ValueId value);
   // The core Values made so far that regions from `next` on read.
   std::set<ValueId> live(const Partition& parts, size_t next) const;
+  const Value& core(ValueId id) const { return model_.main().value(id); }
   // A new core Value of the main graph that carries `real_value`, shaped as it.
   ValueId define(ValueId real_value, DataType type, const Encoding& encoding, const std::string& suffix = "");
   ValueId constant(const std::string& name, Tensor tensor);

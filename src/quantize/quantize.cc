@@ -213,12 +213,13 @@ Quantized quantize(const Graph& source, const Symbols& symbols, const Recipe& re
   const auto ranges = channel_ranges(source, calibration, options.threads);
   const Graph real = restructure(source, recipe, registry, ranges, &result.restructured, &result.warnings);
   const std::vector<Answers> answers = all_answers(recipe, real, nullptr);
-  const Partition parts = partition(real);
-  std::map<int, std::string> region_of;
+  const Partition parts = partition(real, answers);
+  for (const Node& node : real.nodes) result.coverage.push_back({node.name, node.op, ""});
   for (const auto& [lowering, region] : parts.regions)
-    for (int n : region.nodes) region_of[n] = region.name;
-  for (size_t n = 0; n < real.nodes.size(); ++n)
-    result.coverage.push_back({real.nodes[n].name, real.nodes[n].op, region_of[static_cast<int>(n)]});
+    for (int n : region.nodes) {
+      result.coverage[n].composite = region.name;
+      result.coverage[n].island = region.composite == "island";
+    }
   if (!parts.uncovered.empty()) {
     const Node& node = real.nodes[parts.uncovered[0]];
     fail(ErrorKind::kContract, "node ", node.name, " (", node.op, ") has no integer lowering here (",
@@ -257,7 +258,7 @@ Relowered lower_again(const Graph& source, const Symbols& symbols, const Recipe&
   }
   Relowered again{restructure(source, recipe, registry, calibration.ranges, nullptr, nullptr), {}, {}, {}};
   const std::vector<Answers> answers = all_answers(recipe, again.real, nullptr);
-  again.parts = partition(again.real);
+  again.parts = partition(again.real, answers);
   again.model.symbols = symbols;
   LoweringContext context(again.real, registry, answers, again.model);
   context.provenance = &again.provenance;
@@ -276,7 +277,7 @@ std::optional<std::string> rehearse(const Graph& source, const Symbols& symbols,
                                     const Registry& registry, const Calibration& calibration) try {
   const Graph real = restructure(source, recipe, registry, calibration.ranges, nullptr, nullptr);
   const std::vector<Answers> answers = all_answers(recipe, real, nullptr);
-  const Partition parts = partition(real);
+  const Partition parts = partition(real, answers);
   Model model;
   model.symbols = symbols;
   LoweringContext context(real, registry, answers, model);

@@ -20,6 +20,7 @@ struct QuantizeOptions {
 struct CoverageRow {
   std::string node, op;
   std::string composite;  // the name of the composite that replaced it; empty: no integer lowering
+  bool island = false;    // that composite computes in float, as the recipe says
 };
 
 struct Quantized {

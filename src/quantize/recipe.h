@@ -41,6 +41,10 @@ struct Answers {
   std::map<std::string, Part> restructure;  // by part name
 };
 
+// approximate = "float": the node stays a float island (graph/island.h).
+inline constexpr const char* kFloatPart = "float";
+inline bool is_float(const Answers& answers) { return answers.approximate && answers.approximate->name == kFloatPart; }
+
 struct Rule {
   std::vector<std::string> ops, patterns;  // empty: any; a pattern is a glob over node names (* and ?)
   std::optional<bool> constant_weight,
