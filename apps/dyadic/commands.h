@@ -28,6 +28,7 @@ Action add_verify(CLI::App& app);
 Action add_explain(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_export(CLI::App& app);
+Action add_compare(CLI::App& app);
 Action add_doctor(CLI::App& app);
 Action add_completion(CLI::App& app);
 Action add_man(CLI::App& app);

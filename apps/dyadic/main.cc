@@ -78,6 +78,7 @@ int main(int argc, char** argv) {
   verb("eval", "Measure a model on real data", cli::add_eval);
   verb("verify", "Prove ranges, and that all executors give the same bits", cli::add_verify);
   verb("explain", "Where a .dyad file loses accuracy against its float model, and why", cli::add_explain);
+  verb("compare", "One model by several recipes, as one table", cli::add_compare);
   verb("bench", "Time a .dyad file, after checking its results", cli::add_bench);
   verb("export", "Write a .dyad file as C99 without float", cli::add_export);
   verb("doctor", "What this machine can do, what is missing and what that costs", cli::add_doctor);

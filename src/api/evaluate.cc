@@ -1,6 +1,5 @@
 #include "api/evaluate.h"
 
-#include <chrono>
 #include <unordered_map>
 
 #include "api/metrics.h"
@@ -51,25 +50,19 @@ Agreement agreement(const Embeddings& a, const Embeddings& b) {
   return {a.count(), mean(values), percentile(values, 1), minimum(values)};
 }
 
-Evaluation evaluate_model(const EvaluateRequest& request) {
-  Evaluation result;
-  result.task = request.task;
-  EncoderOptions encoder_options = request.encoder;
-  if (request.concatenate) encoder_options.max_length = request.concatenate;
-  const auto encoder = open_encoder(request.model, encoder_options);
-  std::vector<std::string> texts;
-  std::vector<std::pair<int64_t, int64_t>> pairs;
-  std::vector<double> scores;
+EvaluationTexts evaluation_texts(const EvaluateRequest& request, const TextEncoder& encoder) {
+  EvaluationTexts result;
   std::unordered_map<std::string, int64_t> index;
   const auto intern = [&](const std::string& text) {
-    const auto [it, fresh] = index.try_emplace(text, static_cast<int64_t>(texts.size()));
-    if (fresh) texts.push_back(text);
+    const auto [it, fresh] = index.try_emplace(text, static_cast<int64_t>(result.texts.size()));
+    if (fresh) result.texts.push_back(text);
     return it->second;
   };
   if (request.task == "sts") {
     for (const StsPair& pair : read_sts(request.data)) {
-      pairs.emplace_back(intern(pair.first), intern(pair.second));
-      scores.push_back(pair.score);
+      const int64_t first = intern(pair.first);
+      result.pairs.emplace_back(first, intern(pair.second));
+      result.scores.push_back(pair.score);
     }
   } else if (request.task == "cosine") {
     if (request.reference.empty())
@@ -78,43 +71,58 @@ Evaluation evaluate_model(const EvaluateRequest& request) {
         request.columns.empty() ? read_lines(request.data) : read_columns(request.data, request.columns);
     std::erase_if(lines, [](const std::string& text) { return text.empty(); });
     if (request.concatenate || request.sample) lines = sample_texts(lines, lines.size(), request.seed);
-    if (request.concatenate) lines = concatenated(lines, *encoder, request.concatenate, request.sample);
+    if (request.concatenate) lines = concatenated(lines, encoder, request.concatenate, request.sample);
     for (const auto& text : lines)
-      if (request.sample == 0 || static_cast<int64_t>(texts.size()) < request.sample) intern(text);
+      if (request.sample == 0 || static_cast<int64_t>(result.texts.size()) < request.sample) intern(text);
   } else {
     fail(ErrorKind::kUsage, "unknown task '", request.task, "': sts or cosine");
   }
-  if (texts.empty()) fail(ErrorKind::kMalformed, request.data, ": nothing to evaluate");
+  if (result.texts.empty()) fail(ErrorKind::kMalformed, request.data, ": nothing to evaluate");
   located(request.data, [&] {
-    for (const auto& text : texts) encoder->tokenize(text);
+    for (const auto& text : result.texts) encoder.tokenize(text);
   });
+  return result;
+}
 
-  const auto begin = std::chrono::steady_clock::now();
-  const Embeddings embeddings = encoder->encode(texts, encoder->describe());
-  result.texts_per_second = static_cast<double>(texts.size()) /
-                            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  result.count = static_cast<int64_t>(pairs.empty() ? texts.size() : pairs.size());
-  if (!pairs.empty()) {
-    const auto similarity = pair_cosines(embeddings, pairs);
-    result.spearman = spearman(similarity, scores);
-    result.pearson = pearson(similarity, scores);
+Evaluation evaluate_embeddings(const EvaluationTexts& texts, const Embeddings& embeddings,
+                               const Embeddings* reference) {
+  Evaluation result;
+  const size_t count = texts.texts.size();
+  result.count = static_cast<int64_t>(texts.pairs.empty() ? count : texts.pairs.size());
+  if (!texts.pairs.empty()) {
+    const auto similarity = pair_cosines(embeddings, texts.pairs);
+    result.spearman = spearman(similarity, texts.scores);
+    result.pearson = pearson(similarity, texts.scores);
   }
-  if (request.reference.empty()) return result;
+  if (!reference) return result;
+  result.cosine = agreement(embeddings, *reference);
+  if (!texts.pairs.empty()) {
+    const auto similarity = pair_cosines(*reference, texts.pairs);
+    result.reference_spearman = spearman(similarity, texts.scores);
+    result.reference_pearson = pearson(similarity, texts.scores);
+  } else if (count > 2 && count <= 4000) {
+    const auto a = cosine_matrix(embeddings.values, count), b = cosine_matrix(reference->values, count);
+    result.pairs_spearman = spearman(upper_triangle(a, count), upper_triangle(b, count));
+    result.retrieval = retrieval_agreement(a, b, count);
+  }
+  return result;
+}
 
+Evaluation evaluate_model(const EvaluateRequest& request) {
   EncoderOptions options = request.encoder;
-  options.max_length = encoder->max_length();
-  const auto reference = open_encoder(request.reference, options);
-  const Embeddings expected = reference->encode(texts, reference->describe());
-  result.cosine = agreement(embeddings, expected);
-  if (!pairs.empty()) {
-    const auto similarity = pair_cosines(expected, pairs);
-    result.reference_spearman = spearman(similarity, scores);
-    result.reference_pearson = pearson(similarity, scores);
-  } else if (texts.size() > 2 && texts.size() <= 4000) {
-    const auto a = cosine_matrix(embeddings.values, texts.size()), b = cosine_matrix(expected.values, texts.size());
-    result.pairs_spearman = spearman(upper_triangle(a, texts.size()), upper_triangle(b, texts.size()));
-    result.retrieval = retrieval_agreement(a, b, texts.size());
+  if (request.concatenate) options.max_length = request.concatenate;
+  const auto encoder = open_encoder(request.model, options);
+  const EvaluationTexts texts = evaluation_texts(request, *encoder);
+  const auto embeddings = timed([&] { return encoder->encode(texts.texts, encoder->describe()); });
+  std::optional<Embeddings> expected;
+  if (!request.reference.empty()) {
+    options.max_length = encoder->max_length();
+    const auto reference = open_encoder(request.reference, options);
+    expected = reference->encode(texts.texts, reference->describe());
   }
+  Evaluation result = evaluate_embeddings(texts, embeddings.value, expected ? &*expected : nullptr);
+  result.task = request.task;
+  result.texts_per_second = static_cast<double>(texts.texts.size()) / embeddings.seconds;
   return result;
 }
 

@@ -1,5 +1,6 @@
 // `dyadic eval`: how good embeddings are, and how close they are to another model's.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -34,6 +35,28 @@ struct Evaluation {
 };
 
 Evaluation evaluate_model(const EvaluateRequest& request);
+
+// The two halves of it. What a task embeds: unique texts, and for "sts" pairs of them with scores.
+struct EvaluationTexts {
+  std::vector<std::string> texts;
+  std::vector<std::pair<int64_t, int64_t>> pairs;
+  std::vector<double> scores;
+};
+EvaluationTexts evaluation_texts(const EvaluateRequest& request, const TextEncoder& encoder);
+// Everything of an Evaluation but its task and speed; `reference` may be null.
+Evaluation evaluate_embeddings(const EvaluationTexts& texts, const Embeddings& embeddings, const Embeddings* reference);
+
+template <class T>
+struct Timed {
+  T value;
+  double seconds;
+};
+template <class F>
+auto timed(F f) -> Timed<decltype(f())> {
+  const auto begin = std::chrono::steady_clock::now();
+  auto value = f();
+  return {std::move(value), std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
+}
 
 Agreement agreement(const Embeddings& a, const Embeddings& b);
 

@@ -49,7 +49,13 @@ std::vector<std::string> recipe_names() {
   return names;
 }
 
-std::vector<std::pair<std::string, PartInfo>> list_parts() { return registry().list(); }
+std::vector<std::pair<std::string, PartInfo>> list_parts() {
+  auto parts = registry().list();
+  parts.emplace_back(
+      "approximate",
+      PartInfo{kFloatPart, "no integers: the node stays a float island between coded values", "this project", {}});
+  return parts;
+}
 
 Recipe load_recipe(const std::string& name_or_path) {
   std::error_code error;

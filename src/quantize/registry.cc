@@ -51,9 +51,6 @@ std::vector<std::pair<std::string, PartInfo>> Registry::list() const {
   append("approximate", unaries_);
   append("approximate", softmaxes_);
   append("approximate", norms_);
-  rows.emplace_back(
-      "approximate",
-      PartInfo{kFloatPart, "no integers: the node stays a float island between coded values", "this project", {}});
   for (const auto& part : restructures_) rows.emplace_back("restructure", part.info);
   return rows;
 }
@@ -66,6 +63,7 @@ RecipeVocabulary Registry::vocabulary() const {
     for (const auto& [key, meaning] : info.parameters) part.parameters.insert(key);
     part.check = info.check;
   }
+  vocabulary.parts["approximate"][kFloatPart];
   return vocabulary;
 }
 

@@ -115,7 +115,7 @@ TEST(Cli, ListNamesRecipesAndParts) {
 
 TEST(Cli, HelpTeaches) {
   EXPECT_THAT(cli("--help").out, HasSubstr("Exit codes"));
-  for (const char* verb : {"inspect", "list", "quantize", "run", "eval", "verify", "bench"}) {
+  for (const char* verb : {"inspect", "list", "quantize", "run", "eval", "verify", "compare", "bench"}) {
     const CliResult r = cli(std::string(verb) + " --help");
     EXPECT_EQ(r.code, 0);
     EXPECT_THAT(r.out, HasSubstr("xample")) << verb;
