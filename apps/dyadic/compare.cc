@@ -100,10 +100,22 @@ Action add_compare(CLI::App& app) {
                  "A folder that keeps each recipe's .dyad file and row; without it nothing is");
   app.add_flag("--resume", request->resume,
                "Take finished rows from --work, if model, recipe, texts, data and seed are the same");
-  app.footer(
-      "A recipe whose contract is unmet is reported in its place; the others go on. Exit code 4 if all are.\n"
-      "Example: dyadic compare all-MiniLM-L6-v2 --recipes default,int8 --task sts --data sts-dev.tsv --calib "
-      "sts-train.tsv --columns 6,7 --work compared --resume");
+  set_help(
+      app,
+      "Quantizes the model by each recipe, on the same texts and with the same seed, and measures each on the same "
+      "data.\n"
+      "A row: float islands, bytes of the file and their ratio to the float model's, cosine to the float "
+      "embeddings,\n"
+      "Spearman's correlation (task sts: with people's scores; task cosine: of all pairs' similarities), "
+      "texts a second.\n"
+      "A recipe whose contract is unmet stands in its place with the reason; exit code 4 if all are.\n"
+      "JSON: {\"task\", \"texts\", \"float\": {\"bytes\", \"spearman\"}, \"rows\": [{\"recipe\", \"digest\", "
+      "\"resumed\", \"islands\",\n"
+      "\"bytes\", \"ratio\", \"cosine\", \"spearman\", \"difference\", \"texts_per_second\"} or {.., \"error\"}]}",
+      {"dyadic compare all-MiniLM-L6-v2 --recipes default,int8 --data sts-dev.tsv --calib sts-train.tsv "
+       "--columns 6,7",
+       "dyadic compare all-MiniLM-L6-v2 --recipes default,int8 --task cosine --data sentences.txt --calib "
+       "sentences.txt --work compared --resume"});
   return [request, recipes, columns](const Common& common) { return compare(*request, *recipes, *columns, common); };
 }
 
