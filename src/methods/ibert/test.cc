@@ -249,7 +249,7 @@ TEST(IExp, IsNearExp) {
 
 TEST(IExp, ThePartsTableIsNearExp) {
   const SoftmaxPart& part = *registry().softmax("i-exp");
-  for (int64_t steps : {3, 8, 16, 64})
+  for (int64_t steps : {1, 8, 16, 64})
     for (int64_t one : {3, 127, 255}) {
       const Part p{"i-exp", {{"steps", steps}, {"one", one}}};
       const auto table = part.table(p);
