@@ -220,7 +220,7 @@ class RowCompiler {
   }
 
   // An element-wise operation on operands of lane `from`, with a result of lane `to`.
-  void elementwise(Op op, DataType from, DataType to, std::vector<ValueId> inputs) {
+  void elementwise(Op op, DataType from, DataType to, const std::vector<ValueId>& inputs) {
     const ValueId out = node().outputs[0];
     const bool row = is_row(out);
     std::vector<Operand> src;
