@@ -82,6 +82,7 @@ TEST(PublicModel, SaysWhatItTakesAndGives) {
   EXPECT_EQ(model.outputs()[0].shape, (std::vector<std::string>{"B", "64"}));
   EXPECT_GT(model.outputs()[0].encoding.value().scale, 0);
   EXPECT_GE(model.capacity().at("L"), 64);
+  EXPECT_TRUE(model.islands().empty());
   EXPECT_EQ(model.metadata().at("recipe"), "default");
   EXPECT_THAT(model.assets(), testing::Contains("vocab.txt"));
   EXPECT_THAT(model.asset("vocab.txt"), HasSubstr("[CLS]"));
@@ -105,6 +106,17 @@ TEST(PublicSession, EveryExecutorGivesTheCodesOfTheEncoder) {
     EXPECT_EQ(session.run_tokens({}).dims(), (std::vector<int64_t>{0, 64}));
     EXPECT_THAT(session.explain(), HasSubstr("encoder/layer.1"));
   }
+}
+
+TEST(PublicModel, NamesItsFloatIslands) {
+  const std::string path = dyadic::test::temporary_dir() + "/int8.dyad";
+  api::QuantizeOptions options;
+  options.recipe = "int8";
+  options.sample = 32;
+  const api::QuantizeReport report = api::quantize(kTiny, kSentences, path, options);
+  EXPECT_FALSE(report.islands.empty());
+  EXPECT_EQ(api::Model::open(path).islands(), report.islands);
+  EXPECT_EQ(api::TextEncoder(path).embed(kTexts).count(), 3);
 }
 
 TEST(PublicSession, RunsNamedTensors) {

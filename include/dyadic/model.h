@@ -38,6 +38,9 @@ class Model {
   // Largest value of each symbol in shapes for which the model is proved not to overflow: "T" tokens in all, "B" texts,
   // "L" tokens of the longest text.
   std::map<std::string, int64_t> capacity() const;
+  // Layers that compute in float because the recipe asked for it; empty: integers only. libdyadic_runtime alone cannot
+  // run a model that has some (Session: kContract); TextEncoder of libdyadic can.
+  std::vector<std::string> islands() const;
   // "recipe", "calibration", "max_length", ..
   const std::map<std::string, std::string>& metadata() const;
   // Names of the files that travel along, e.g. "vocab.txt".

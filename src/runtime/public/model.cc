@@ -1,3 +1,4 @@
+#include "graph/island.h"
 #include "runtime/container.h"
 #include "runtime/public/implementation.h"
 
@@ -40,6 +41,10 @@ std::vector<TensorInfo> Model::outputs() const {
 }
 
 std::map<std::string, int64_t> Model::capacity() const { return maxima(implementation_->model->symbols); }
+
+std::vector<std::string> Model::islands() const {
+  return translate_errors([&] { return float_islands(*implementation_->model); });
+}
 
 const std::map<std::string, std::string>& Model::metadata() const { return implementation_->model->metadata; }
 
