@@ -9,10 +9,10 @@
 #include "api/verify.h"
 #include "base/progress.h"
 #include "base/status.h"
-#include "io/huggingface/batch.h"
 #include "io/huggingface/importer.h"
 #include "real/executor.h"
 #include "runtime/container.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

@@ -8,10 +8,10 @@
 #include "base/located.h"
 #include "base/progress.h"
 #include "base/status.h"
-#include "io/huggingface/batch.h"
 #include "io/huggingface/importer.h"
 #include "real/executor.h"
 #include "runtime/container.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

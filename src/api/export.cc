@@ -11,9 +11,9 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "io/datasets/text.h"
-#include "io/huggingface/batch.h"
 #include "runtime/container.h"
 #include "runtime/session.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

@@ -14,10 +14,10 @@
 #include "graph/island.h"
 #include "graph/verifier.h"
 #include "io/datasets/text.h"
-#include "io/huggingface/batch.h"
 #include "io/huggingface/importer.h"
 #include "methods/methods.h"
 #include "runtime/container.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

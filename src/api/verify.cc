@@ -13,9 +13,9 @@
 #include "graph/ranges.h"
 #include "graph/verifier.h"
 #include "io/datasets/text.h"
-#include "io/huggingface/batch.h"
 #include "runtime/container.h"
 #include "runtime/session.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

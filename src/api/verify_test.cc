@@ -8,9 +8,9 @@
 #include "api/fault_analysis.h"
 #include "api/verify_backends.h"
 #include "base/hash.h"
-#include "io/huggingface/batch.h"
 #include "runtime/container.h"
 #include "support.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

@@ -9,9 +9,9 @@
 
 #include "base/random.h"
 #include "base/status.h"
-#include "io/huggingface/batch.h"
 #include "io/huggingface/importer.h"
 #include "real/executor.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

@@ -5,11 +5,11 @@
 #include "api/metrics.h"
 #include "base/file.h"
 #include "io/datasets/text.h"
-#include "io/huggingface/batch.h"
 #include "io/huggingface/importer.h"
 #include "io/tokenizers/wordpiece.h"
 #include "real/executor.h"
 #include "support.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

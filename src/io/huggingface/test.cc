@@ -6,11 +6,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/random.h"
-#include "io/huggingface/batch.h"
 #include "io/huggingface/importer.h"
 #include "real/executor.h"
 #include "support.h"
 #include "tensor/safetensors.h"
+#include "tensor/token_batch.h"
 
 namespace dyadic {
 namespace {

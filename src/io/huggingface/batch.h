@@ -1,2 +1,0 @@
-#pragma once
-#include "tensor/token_batch.h"  // IWYU pragma: export
