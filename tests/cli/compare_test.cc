@@ -37,10 +37,10 @@ TEST(CliCompare, PrintsOneRowARecipe) {
   EXPECT_THAT(rows[1]["error"].get<std::string>(), HasSubstr("no approximation of Gelu"));
   EXPECT_FALSE(rows[1].contains("cosine"));
   EXPECT_EQ(rows[2]["islands"].size(), 9u);
-  EXPECT_GT(rows[2]["cosine"]["mean"].get<double>(), rows[0]["cosine"]["mean"].get<double>());
+  EXPECT_GT(rows[2]["cosine"]["mean"].get<double>(), 0.97);
   const CliResult text = cli("compare " + kTiny + " --recipes " + recipes + kTexts);
   EXPECT_EQ(text.code, 0);
-  EXPECT_THAT(text.out, HasSubstr("incomplete: not possible here: the recipe gives no approximation"));
+  EXPECT_THAT(text.out, testing::ContainsRegex("\nincomplete: not possible here: .*no approximation of Gelu"));
 }
 
 TEST(CliCompare, FinishedRowsAreNotComputedAgain) {
