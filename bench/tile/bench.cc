@@ -12,6 +12,7 @@
 
 #include "../../tests/body_examples.h"
 #include "api/compiled_c.h"
+#include "base/buffer.h"
 #include "base/file.h"
 #include "graph/text.h"
 #include "runtime/tile/tile_program.h"
