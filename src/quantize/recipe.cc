@@ -97,7 +97,7 @@ class Reader {
     std::map<std::string, Part> result;
     for (const auto& [key, value] : *table) {
       const std::string role(key.str());
-      const std::string own = question + "." + role;  // a role with parts of its own, e.g. fit.bias
+      const std::string own = cat(question, ".", role);  // a role with parts of its own, e.g. fit.bias
       const bool has_own = vocabulary_.parts.count(own) != 0;
       if (!has_own && !kRoles.count(role))
         refuse(value, "unknown role '", role, "' in '", question, "'; known: ", joined(kRoles));
