@@ -25,8 +25,8 @@ struct SessionOptions {
   int threads = 1;                         // 1..1024, the calling thread included
 };
 
-// Packs a model's parameters once and keeps memory for the shapes it has seen. One thread at a time may use a Session;
-// any number of Sessions may share a Model.
+// Packs a model's parameters once and keeps memory for the shapes it has seen. Threads may share
+// a Session, whose runs then take turns; Sessions run side by side and may share a Model.
 class Session {
  public:
   // kContract if the model's ranges cannot be proved, kUsage for options out of range.

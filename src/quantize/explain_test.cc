@@ -195,8 +195,8 @@ TEST(Repair, AClippedEdgeIsGivenItsRangeBack) {
   });
   ASSERT_NE(found, repairs.end());
   EXPECT_EQ(found->rule, "[[rule]]\nmatch = \"" + std::string(kAttention) +
-                             "\"\nfit.k = { min-max = { headroom = 1 } }\nfit.q = { min-max = { headroom = 1 } }\n"
-                             "fit.v = { min-max = { headroom = 1 } }\n");
+                             "\"\nfit.k = \"min-max\"\nfit.q = \"min-max\"\n"
+                             "fit.v = \"min-max\"\n");
   const auto sound = explained(""), broken = explained(fault), repaired = explained(fault + found->rule);
   EXPECT_GT(broken.at(kQuery).total, 20 * sound.at(kQuery).total);
   EXPECT_NEAR(repaired.at(kQuery).total, sound.at(kQuery).total, 0.1 * sound.at(kQuery).total);

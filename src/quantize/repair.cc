@@ -164,13 +164,11 @@ class Proposer {
 
   void change_fit(const std::vector<std::string>& layers, const std::string& of, const std::vector<Place>& places) {
     if (places.empty()) return;
-    for (const auto& [name, text] :
-         {std::pair("mse", "\"mse\""), std::pair("percentile", "{ percentile = { percent = 99.99 } }"),
-          std::pair("min-max", "{ min-max = { headroom = 1 } }")}) {
-      const std::string now = places[0].fit.name.empty() ? "min-max" : places[0].fit.name;
-      if (now == name || !vocabulary_.parts.at("fit").count(name)) continue;
-      add(layers, cat(name, " fit of ", of),
-          rule_text(places, [&, fit = text](const std::string& role) { return "fit." + role + " = " + fit; }));
+    const std::string now = places[0].fit.name.empty() ? default_fit().name : places[0].fit.name;
+    for (const auto& [name, part] : vocabulary_.parts.at("fit")) {
+      if (name == now) continue;
+      const auto line = [&fit = name](const std::string& role) { return cat("fit.", role, " = \"", fit, '"'); };
+      add(layers, cat(name, " fit of ", of), rule_text(places, line));
     }
   }
 

@@ -30,17 +30,5 @@ TEST(Limits, ReadsNothingBeyondTheBuffer) {
   }
 }
 
-#if defined(__x86_64__) && defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
-TEST(Limits, WiderInstructionsDoMore) {
-  constexpr int64_t kTime = 20'000'000;
-  for (size_t i = 1; i < limit_probes().size(); ++i) {
-    const LimitProbes &wide = *limit_probes()[i], &narrow = *limit_probes()[i - 1];
-    if (wide.isa > detected_isa()) break;
-    EXPECT_GT(operations_per_second(wide.dot, kTime), operations_per_second(narrow.dot, kTime));
-    EXPECT_GT(operations_per_second(wide.lookup_256, kTime), operations_per_second(narrow.lookup_256, kTime));
-  }
-}
-#endif
-
 }  // namespace
 }  // namespace dyadic
