@@ -1,74 +1,24 @@
-// 6 rows x 16 columns in 12 registers: one broadcast of two x codes, widened to 16 bits, feeds two vpmaddwd. Exact for
-// any 8-bit operands, which vpmaddubsw is not.
 #include <immintrin.h>
 
-#include <cstring>
-
-#include "kernels/linear/tile.h"
+#include "kernels/linear/epilogue.h"
 
 namespace dyadic {
 namespace {
 
-constexpr int kLanes = 8, kColumns = kPanelVectors * kLanes, kSliceVectors = 2;
+constexpr int kLanes = 8, kColumns = kEpilogueVectors * kLanes;
 
 __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 
-void pack_rows(const int8_t* x, int64_t ldx, int64_t rows, int64_t K, std::byte* packed) {
-  const int64_t padded = (K + 1) / 2 * 2;
-  for (int64_t r = 0; r < rows; ++r, x += ldx, packed += 2 * padded) {
-    int64_t k = 0;
-    for (; k + 16 <= K; k += 16) {
-      const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + k));
-      store(packed + 2 * k, _mm256_cvtepi8_epi16(codes));
-    }
-    for (; k < padded; ++k) {
-      const int16_t code = k < K ? x[k] : 0;
-      std::memcpy(packed + 2 * k, &code, 2);
-    }
-  }
-}
-
-// The empty asm keeps each accumulator in a register, see avx512vnni.cc.
-template <int kRows>
-[[gnu::noinline]] void dot_tile(const std::byte* a, int64_t lda, int64_t groups, const std::byte* slice,
-                                const int32_t* bias, int32_t* tile, const std::byte* next) {
-  __m256i acc[kRows][kSliceVectors];
-#pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 2
-    for (int j = 0; j < kSliceVectors; ++j) acc[r][j] = load(bias + j * kLanes);
-#pragma GCC unroll 2
-  for (int64_t g = 0; g < groups; ++g, a += 4, slice += 64, next += 64) {
-    const __m256i w[kSliceVectors] = {load(slice), load(slice + 32)};
-    if constexpr (kRows >= kPrefetchRows) _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
-#pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r) {
-      int32_t codes;
-      std::memcpy(&codes, a + r * lda, 4);
-      const __m256i x = _mm256_set1_epi32(codes);
-#pragma GCC unroll 2
-      for (int j = 0; j < kSliceVectors; ++j) {
-        const __m256i products = _mm256_madd_epi16(x, w[j]);
-        asm("vpaddd %1, %0, %0" : "+x"(acc[r][j]) : "x"(products));
-      }
-    }
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 2
-    for (int j = 0; j < kSliceVectors; ++j) store(tile + r * kColumns + j * kLanes, acc[r][j]);
-}
-
 template <bool kWide, bool kShiftFirst>
-void requantize(const int32_t* tile, int64_t rows, const int32_t* columns, int32_t lo, int32_t hi, std::byte* codes,
-                int64_t ld) {
+void requantize(const int32_t* tile, int64_t ldt, int64_t rows, const int32_t* columns, int32_t lo, int32_t hi,
+                std::byte* codes, int64_t ld) {
   const __m256i lowest = kWide ? _mm256_set1_epi16(lo) : _mm256_set1_epi8(lo);
   const __m256i highest = kWide ? _mm256_set1_epi16(hi) : _mm256_set1_epi8(hi);
-  for (int64_t r = 0; r < rows; ++r, tile += kColumns, codes += ld) {
-    __m256i y[kPanelVectors];
+  for (int64_t r = 0; r < rows; ++r, tile += ldt, codes += ld) {
+    __m256i y[kEpilogueVectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < kPanelVectors; ++j) {
+    for (int j = 0; j < kEpilogueVectors; ++j) {
       const int32_t* p = columns + j * kLanes;
       __m256i x = load(tile + j * kLanes);
       if (kShiftFirst) x = _mm256_sllv_epi32(x, load(p + kPreshift * kColumns));
@@ -113,16 +63,9 @@ void lookup(std::byte* codes, int64_t ld, int64_t rows, const int8_t* table, con
 
 }  // namespace
 
-const LinearTile kLinearAvx2 = {
-    .lanes = kLanes,
-    .group = 2,
-    .slices = kPanelVectors / kSliceVectors,
-    .x_offset = 0,
-    .direct = false,
-    .pack_rows = pack_rows,
-    .dot = {nullptr, dot_tile<1>, dot_tile<2>, dot_tile<3>, dot_tile<4>, dot_tile<5>, dot_tile<6>},
-    .requantize = {{requantize<false, false>, requantize<false, true>},
-                   {requantize<true, false>, requantize<true, true>}},
-    .lookup = lookup};
+const LinearEpilogue kEpilogueAvx2 = {.lanes = kLanes,
+                                      .requantize = {{requantize<false, false>, requantize<false, true>},
+                                                     {requantize<true, false>, requantize<true, true>}},
+                                      .lookup = lookup};
 
 }  // namespace dyadic

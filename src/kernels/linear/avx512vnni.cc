@@ -1,72 +1,24 @@
-// 6 rows x 64 columns in 24 registers: one broadcast of four x codes feeds four vpdpbusd. vpdpbusd wants its first
-// operand unsigned, so it sees x + 128 (x XOR 0x80) and the bias makes up for it.
 #include <immintrin.h>
 
-#include <cstring>
-
-#include "kernels/linear/tile.h"
+#include "kernels/linear/epilogue.h"
 
 namespace dyadic {
 namespace {
 
-constexpr int kLanes = 16, kColumns = kPanelVectors * kLanes;
-
-void pack_rows(const int8_t* x, int64_t ldx, int64_t rows, int64_t K, std::byte* packed) {
-  const int64_t padded = (K + 3) / 4 * 4;
-  for (int64_t r = 0; r < rows; ++r) {
-    std::memcpy(packed + r * padded, x + r * ldx, K);
-    std::memset(packed + r * padded + K, 0, padded - K);
-  }
-}
-
-// The empty asm keeps each accumulator in a register: gcc 12 otherwise spills them inside the loop, which costs a
-// factor of two. A test disassembles this loop.
-template <int kRows>
-[[gnu::noinline]] void dot_tile(const std::byte* a, int64_t lda, int64_t groups, const std::byte* slice,
-                                const int32_t* bias, int32_t* tile, const std::byte* next) {
-  __m512i acc[kRows][kPanelVectors];
-#pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-    for (int j = 0; j < kPanelVectors; ++j) acc[r][j] = _mm512_loadu_si512(bias + j * kLanes);
-  const __m512i offset = _mm512_set1_epi8(-128);
-  for (int64_t g = 0; g < groups; ++g, a += 4, slice += 256, next += 256) {
-    __m512i w[kPanelVectors];
-#pragma GCC unroll 4
-    for (int j = 0; j < kPanelVectors; ++j) {
-      w[j] = _mm512_loadu_si512(slice + 64 * j);
-      if constexpr (kRows >= kPrefetchRows) _mm_prefetch(reinterpret_cast<const char*>(next + 64 * j), _MM_HINT_T1);
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r) {
-      int32_t codes;
-      std::memcpy(&codes, a + r * lda, 4);
-      const __m512i x = _mm512_xor_si512(_mm512_set1_epi32(codes), offset);
-#pragma GCC unroll 4
-      for (int j = 0; j < kPanelVectors; ++j) {
-        acc[r][j] = _mm512_dpbusd_epi32(acc[r][j], x, w[j]);
-        asm("" : "+v"(acc[r][j]));
-      }
-    }
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-    for (int j = 0; j < kPanelVectors; ++j) _mm512_storeu_si512(tile + r * kColumns + j * kLanes, acc[r][j]);
-}
+constexpr int kLanes = 16, kColumns = kEpilogueVectors * kLanes;
 
 template <bool kWide, bool kShiftFirst>
-void requantize(const int32_t* tile, int64_t rows, const int32_t* columns, int32_t lo, int32_t hi, std::byte* codes,
-                int64_t ld) {
-  __m512i p[kColumnRows][kPanelVectors];
+void requantize(const int32_t* tile, int64_t ldt, int64_t rows, const int32_t* columns, int32_t lo, int32_t hi,
+                std::byte* codes, int64_t ld) {
+  __m512i p[kColumnRows][kEpilogueVectors];
   for (int row = 0; row < kColumnRows; ++row)
-    for (int j = 0; j < kPanelVectors; ++j) p[row][j] = _mm512_loadu_si512(columns + row * kColumns + j * kLanes);
+    for (int j = 0; j < kEpilogueVectors; ++j) p[row][j] = _mm512_loadu_si512(columns + row * kColumns + j * kLanes);
   const __m512i lowest = kWide ? _mm512_set1_epi16(lo) : _mm512_set1_epi8(lo);
   const __m512i highest = kWide ? _mm512_set1_epi16(hi) : _mm512_set1_epi8(hi);
-  for (int64_t r = 0; r < rows; ++r, tile += kColumns, codes += ld) {
-    __m512i y[kPanelVectors];
+  for (int64_t r = 0; r < rows; ++r, tile += ldt, codes += ld) {
+    __m512i y[kEpilogueVectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < kPanelVectors; ++j) {
+    for (int j = 0; j < kEpilogueVectors; ++j) {
       __m512i x = _mm512_loadu_si512(tile + j * kLanes);
       if (kShiftFirst) x = _mm512_sllv_epi32(x, p[kPreshift][j]);
       const __m512i even = _mm512_mul_epi32(x, p[kMultiplier][j]);
@@ -99,16 +51,9 @@ void lookup(std::byte* codes, int64_t ld, int64_t rows, const int8_t* table, con
 
 }  // namespace
 
-const LinearTile kLinearAvx512Vnni = {
-    .lanes = kLanes,
-    .group = 4,
-    .slices = 1,
-    .x_offset = 128,
-    .direct = true,
-    .pack_rows = pack_rows,
-    .dot = {nullptr, dot_tile<1>, dot_tile<2>, dot_tile<3>, dot_tile<4>, dot_tile<5>, dot_tile<6>},
-    .requantize = {{requantize<false, false>, requantize<false, true>},
-                   {requantize<true, false>, requantize<true, true>}},
-    .lookup = lookup};
+const LinearEpilogue kEpilogueAvx512Vnni = {.lanes = kLanes,
+                                            .requantize = {{requantize<false, false>, requantize<false, true>},
+                                                           {requantize<true, false>, requantize<true, true>}},
+                                            .lookup = lookup};
 
 }  // namespace dyadic

@@ -1,18 +1,22 @@
-// The kernel of every instruction set that has a LinearTile: parameters packed once into panels, panels outside and
-// tiles of rows inside, so that a panel stays in the first-level cache; each tile of sums goes through a small buffer
-// to its epilogue.
+// The kernel of every instruction set that has a LinearEpilogue: parameters packed once, panels outside and tiles of
+// rows inside, so that a panel stays in the first-level cache; each tile of sums goes through a small buffer to its
+// epilogue. Product and epilogue know nothing of each other but the order of the columns.
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <optional>
 
 #include "base/buffer.h"
+#include "base/status.h"
+#include "kernels/dot/panels.h"
+#include "kernels/linear/epilogue.h"
 #include "kernels/linear/linear.h"
-#include "kernels/linear/tile.h"
 
 namespace dyadic {
 namespace {
 
-constexpr int64_t kChunkRows = 192;  // that pass through all panels together; a multiple of kTileRows
+constexpr int64_t kChunkRows = 192;  // that pass through all panels together
+constexpr int64_t kMaxBlockColumns = 128;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -37,45 +41,47 @@ std::optional<HighDword> high_dword(int32_t m, int s, int64_t zero_point, int64_
                    static_cast<int32_t>((int64_t{1} << (t - 1)) + offset), t, acc_shift};
 }
 
-// A run of a panel's columns that goes to one output.
+// A run of a step's columns that goes to one output.
 struct Segment {
   size_t output;
   int64_t column;        // of the output
-  int64_t first, count;  // of the panel
+  int64_t first, count;  // of the step
 };
 
-// A run of a panel's columns that shares a table.
-struct PanelTable {
+// A run of a step's columns that shares a table.
+struct StepTable {
   int64_t table;
-  uint8_t mask[kMaxPanelColumns];
+  uint8_t mask[kMaxEpilogueColumns];
 };
 
 enum class Form { kHighDword, kHighDwordShiftFirst, kExact };
 
-struct Panel {
+// One step of the epilogue: as many columns as LinearEpilogue takes.
+struct Step {
   Form form = Form::kHighDword;
-  std::vector<Segment> segments;
-  std::vector<PanelTable> tables;
+  std::vector<Segment> segments;  // none beyond the last column
+  std::vector<StepTable> tables;
 };
 
+// Columns are taken by blocks, each a whole number of the product's panels and of the epilogue's steps.
 class PackedLinear : public Kernel {
  public:
-  PackedLinear(const KernelSpec& spec, const LinearTile& isa)
-      : isa_(isa),
+  PackedLinear(const KernelSpec& spec, const LinearEpilogue& epilogue, Isa isa)
+      : dot_(panel_dot(isa, DataType::kI8, DataType::kI8)),
+        epilogue_(epilogue),
         p_(linear_parameters(spec)),
         wide_(p_.code == DataType::kI16),
-        groups_(ceil_div(p_.K, isa.group)),
-        slice_bytes_(groups_ * isa.columns() / isa.slices * 4),
-        panels_(ceil_div(p_.N, isa.columns())),
-        weights_(panels_.size() * isa.slices * slice_bytes_),
-        bias_(panels_.size() * isa.columns() * sizeof(int32_t)),
-        columns_(panels_.size() * kColumnRows * isa.columns() * sizeof(int32_t)),
+        block_(std::lcm(dot_.columns, epilogue.columns())),
+        blocks_(ceil_div(p_.N, block_)),
+        steps_(blocks_ * block_ / epilogue.columns()),
+        columns_(steps_.size() * kColumnRows * epilogue.columns() * sizeof(int32_t)),
         tables_(p_.tables.defined() ? p_.tables.count() : 0) {
-    for (size_t panel = 0; panel < panels_.size(); ++panel) {
-      pack_weights(panel);
-      pack_columns(panel);
-      cut_outputs(panel);
-      mark_tables(panel);
+    DYADIC_CHECK(block_ <= kMaxBlockColumns);
+    pack_weights();
+    for (size_t step = 0; step < steps_.size(); ++step) {
+      pack_columns(step);
+      cut_outputs(step);
+      mark_tables(step);
     }
     p_.weight = Tensor();
     // A code's byte, read as unsigned, is its place in the packed table.
@@ -85,80 +91,68 @@ class PackedLinear : public Kernel {
 
   void run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
            const KernelContext& context) const override {
-    const int64_t T = inputs[0].dims[0], panels = panels_.size();
+    const int64_t T = inputs[0].dims[0];
     const int64_t threads = context.pool ? context.pool->threads() : 1;
     if (T == 0) return;
-    // One thread takes all panels of as many rows as caches allow. More threads get about four pieces each: first by
-    // panels, then by rows.
-    const int64_t wanted = threads == 1 ? 1 : ceil_div(4 * threads, panels);
-    const int64_t chunks = std::max(ceil_div(T, kChunkRows), std::min(wanted, ceil_div(T, kTileRows)));
-    const auto body = [&](int64_t begin, int64_t end, int worker) {
-      std::byte* scratch = packs_rows() ? context.scratch[worker] : nullptr;
+    // One thread takes all blocks of as many rows as caches allow. More threads get about four pieces each: first by
+    // blocks, then by rows.
+    const int64_t wanted = threads == 1 ? 1 : ceil_div(4 * threads, blocks_);
+    const int64_t chunks = std::max(ceil_div(T, kChunkRows), std::min(wanted, ceil_div(T, dot_.rows)));
+    context.parallel_for(chunks * blocks_, 1, [&](int64_t begin, int64_t end, int worker) {
+      std::byte* scratch = context.scratch.empty() ? nullptr : context.scratch[worker];
       while (begin < end) {
-        const int64_t chunk = begin / panels, first = begin % panels, last = std::min(panels, first + end - begin);
+        const int64_t chunk = begin / blocks_, first = begin % blocks_, last = std::min(blocks_, first + end - begin);
         run_chunk(inputs[0], outputs, T * chunk / chunks, T * (chunk + 1) / chunks, first, last, scratch);
         begin += last - first;
       }
-    };
-    if (context.pool)
-      context.pool->parallel_for(chunks * panels, 1, body);
-    else
-      body(0, chunks * panels, 0);
+    });
   }
 
   size_t scratch_bytes(std::span<const Dims> inputs, int64_t) const override {
-    return packs_rows() ? std::min(inputs[0][0], kChunkRows) * groups_ * 4 : 0;
+    return product_scratch_bytes(panels_, std::min(inputs[0][0], kChunkRows));
   }
 
   std::string describe() const override {
     const auto count = [&](Form form) {
-      return std::count_if(panels_.begin(), panels_.end(), [&](const Panel& p) { return p.form == form; });
+      return std::count_if(steps_.begin(), steps_.end(), [&](const Step& s) { return s.form == form; });
     };
-    return cat(kTileRows, "x", isa_.columns(), " tile; panels of ", panels_.size(), ": ", count(Form::kHighDword),
-               " high-dword requantize, ", count(Form::kHighDwordShiftFirst), " with the sum shifted first, ",
-               count(Form::kExact), " in 64 bits");
+    return cat(dot_.name, ", ", dot_.rows, "x", dot_.columns, " tile; of ", steps_.size(),
+               " column groups: ", count(Form::kHighDword), " high-dword requantize, ",
+               count(Form::kHighDwordShiftFirst), " with the sum shifted first, ", count(Form::kExact), " in 64 bits");
   }
 
  private:
-  bool packs_rows() const { return !isa_.direct || p_.K % isa_.group != 0; }
-  int64_t column_of(size_t panel, int q) const { return panel * isa_.columns() + panel_column(isa_.lanes, wide_, q); }
-  std::byte* slice(size_t panel, int slice) { return weights_.data() + (panel * isa_.slices + slice) * slice_bytes_; }
-  const std::byte* slice(size_t panel, int slice) const { return const_cast<PackedLinear*>(this)->slice(panel, slice); }
-  const int32_t* columns(size_t panel) const { return columns_.as<int32_t>() + panel * kColumnRows * isa_.columns(); }
-
-  void pack_weights(size_t panel) {
-    const int width = isa_.columns() / isa_.slices;
-    for (int q = 0; q < isa_.columns(); ++q) {
-      const int64_t column = column_of(panel, q);
-      if (column >= p_.N) continue;
-      const int8_t* w = p_.weight.data<int8_t>() + column * p_.K;
-      std::byte* to = slice(panel, q / width);
-      int64_t sum = 0;
-      for (int64_t k = 0; k < p_.K; ++k) {
-        sum += w[k];
-        const int64_t at = (k / isa_.group * width + q % width) * isa_.group + k % isa_.group;
-        if (isa_.group == 4)
-          reinterpret_cast<int8_t*>(to)[at] = w[k];
-        else
-          reinterpret_cast<int16_t*>(to)[at] = w[k];
-      }
-      bias_.as<int32_t>()[panel * isa_.columns() + q] =
-          static_cast<int32_t>(static_cast<uint32_t>(p_.bias[column] - isa_.x_offset * sum));
-    }
+  // The column at position q of the accumulators, counted from the first step on; N or more where there is none.
+  int64_t column_of(int64_t q) const {
+    const int64_t width = epilogue_.columns();
+    return q / width * width + epilogue_column(epilogue_.lanes, wide_, static_cast<int>(q % width));
+  }
+  const int32_t* columns(size_t step) const {
+    return columns_.as<int32_t>() + step * kColumnRows * epilogue_.columns();
   }
 
-  void pack_columns(size_t panel) {
-    const int P = isa_.columns();
-    int32_t* rows = columns_.as<int32_t>() + panel * kColumnRows * P;
+  void pack_weights() {
+    std::vector<int64_t> order(blocks_ * block_);
+    for (int64_t q = 0; q < blocks_ * block_; ++q) order[q] = column_of(q) < p_.N ? column_of(q) : -1;
+    panels_ = pack_panels(dot_, {p_.weight.raw(), p_.K, p_.K, order});
+    start_ = panels_.start;
+    for (size_t q = 0; q < order.size(); ++q)
+      if (order[q] >= 0)
+        start_[q] = static_cast<int32_t>(static_cast<uint32_t>(start_[q]) + static_cast<uint32_t>(p_.bias[order[q]]));
+  }
+
+  void pack_columns(size_t step) {
+    const int P = epilogue_.columns();
+    int32_t* rows = columns_.as<int32_t>() + step * kColumnRows * P;
     for (int q = 0; q < P; ++q) {
-      const int64_t column = column_of(panel, q);
+      const int64_t column = column_of(step * P + q);
       if (column >= p_.N) continue;
       const auto form = high_dword(p_.m[column], p_.s[column], p_.zero_point, p_.magnitude[column]);
       if (!form) {
-        panels_[panel].form = Form::kExact;
+        steps_[step].form = Form::kExact;
         return;
       }
-      if (form->acc_shift > 0) panels_[panel].form = Form::kHighDwordShiftFirst;
+      if (form->acc_shift > 0) steps_[step].form = Form::kHighDwordShiftFirst;
       rows[kMultiplier * P + q] = form->m;
       if (q % 2 == 1) rows[kOddMultiplier * P + q - 1] = form->m;
       rows[kRound * P + q] = form->round;
@@ -167,67 +161,66 @@ class PackedLinear : public Kernel {
     }
   }
 
-  void cut_outputs(size_t panel) {
-    const int64_t begin = panel * isa_.columns(), end = begin + isa_.columns();
+  void cut_outputs(size_t step) {
+    const int64_t begin = step * epilogue_.columns(), end = begin + epilogue_.columns();
     int64_t start = 0;
     for (size_t j = 0; j < p_.splits.size(); start += p_.splits[j++]) {
       const int64_t first = std::max(begin, start), last = std::min(end, start + p_.splits[j]);
-      if (first < last) panels_[panel].segments.push_back({j, first - start, first - begin, last - first});
+      if (first < last) steps_[step].segments.push_back({j, first - start, first - begin, last - first});
     }
   }
 
-  void mark_tables(size_t panel) {
-    const int64_t begin = panel * isa_.columns(), end = begin + isa_.columns();
+  void mark_tables(size_t step) {
+    const int64_t begin = step * epilogue_.columns(), end = begin + epilogue_.columns();
     int64_t start = 0;
     for (size_t g = 0; g < p_.ends.size(); start = p_.ends[g++]) {
       const int64_t first = std::max(begin, start), last = std::min(end, p_.ends[g]);
       if (first >= last) continue;
-      PanelTable table{static_cast<int64_t>(g), {}};
+      StepTable table{static_cast<int64_t>(g), {}};
       std::fill(table.mask + (first - begin), table.mask + (last - begin), 0xff);
-      panels_[panel].tables.push_back(table);
+      steps_[step].tables.push_back(table);
     }
   }
 
-  // Rows [begin, end) of x with panels [first, last).
+  // Rows [begin, end) of x with blocks [first, last).
   void run_chunk(const TensorView& x, std::span<const TensorView> outputs, int64_t begin, int64_t end, int64_t first,
                  int64_t last, std::byte* scratch) const {
-    const int8_t* codes = x.as<int8_t>() + begin * p_.K;
-    const std::byte* a = reinterpret_cast<const std::byte*>(codes);
-    int64_t lda = p_.K;
-    if (packs_rows()) {
-      isa_.pack_rows(codes, p_.K, end - begin, p_.K, scratch);
-      a = scratch;
-      lda = groups_ * 4;
-    }
+    const int64_t rows = end - begin, tiles = ceil_div(rows, dot_.rows);
+    const DotRows a = dot_rows(dot_, x.as<int8_t>() + begin * p_.K, p_.K, rows, p_.K, scratch);
+    scratch += product_scratch_bytes(panels_, rows) - panels_.scratch_bytes();
     // Tiles of nearly equal height: a tile of one row costs as much as one of several.
-    const int64_t rows = end - begin, tiles = ceil_div(rows, kTileRows);
-    for (int64_t panel = first; panel < last; ++panel)
+    for (int64_t block = first; block < last; ++block)
       for (int64_t tile = 0; tile < tiles; ++tile) {
         const int64_t from = rows * tile / tiles, to = rows * (tile + 1) / tiles;
-        // The first tile reads the panel, so it also fetches the next one.
-        const int64_t wanted = tile == 0 && panel + 1 < last ? panel + 1 : panel;
-        run_tile(a + from * lda, lda, to - from, panel, wanted, outputs, begin + from);
+        // The first tile reads the panels, so it also fetches the next ones.
+        const int64_t wanted = tile == 0 && block + 1 < last ? block + 1 : block;
+        run_tile(a.from(from), to - from, block, wanted, outputs, begin + from, scratch);
       }
   }
 
-  void run_tile(const std::byte* a, int64_t lda, int64_t rows, size_t panel, size_t wanted,
-                std::span<const TensorView> outputs, int64_t row) const {
-    alignas(64) int32_t sums[kTileRows * kMaxPanelColumns];
-    const int P = isa_.columns(), width = P / isa_.slices;
-    const int32_t* bias = bias_.as<int32_t>() + panel * P;
-    for (int s = 0; s < isa_.slices; ++s)
-      isa_.dot[rows](a, lda, groups_, slice(panel, s), bias + s * width, sums + s * width, slice(wanted, s));
+  void run_tile(DotRows a, int64_t rows, int64_t block, int64_t wanted, std::span<const TensorView> outputs,
+                int64_t row, std::byte* scratch) const {
+    alignas(64) int32_t sums[kMaxDotRows * kMaxBlockColumns];
+    const int64_t panels = block_ / dot_.columns, steps = block_ / epilogue_.columns();
+    for (int64_t p = 0; p < panels; ++p)
+      multiply(panels_, block * panels + p, a, rows, start_.data() + block * block_ + p * dot_.columns,
+               sums + p * dot_.columns, block_, wanted * panels + p, scratch);
+    for (int64_t s = 0; s < steps; ++s) run_step(sums + s * epilogue_.columns(), rows, block * steps + s, outputs, row);
+  }
 
-    const int64_t code_bytes = wide_ ? 2 : 1;
-    const std::vector<Segment>& segments = panels_[panel].segments;
+  void run_step(const int32_t* sums, int64_t rows, size_t step, std::span<const TensorView> outputs,
+                int64_t row) const {
+    const int64_t code_bytes = wide_ ? 2 : 1, P = epilogue_.columns();
+    const std::vector<Segment>& segments = steps_[step].segments;
+    if (segments.empty()) return;
     if (segments.front().count == P) {
       const int64_t ld = p_.splits[segments.front().output] * code_bytes;
       std::byte* y = outputs[segments.front().output].data + row * ld + segments.front().column * code_bytes;
-      return run_epilogue(sums, rows, panel, y, ld);
+      return run_epilogue(sums, rows, step, y, ld);
     }
-    alignas(64) std::byte codes[kTileRows * kMaxPanelColumns * 2];
+    alignas(64) std::byte codes[kMaxDotRows * kMaxEpilogueColumns * 2];
     const int64_t ld = P * code_bytes;
-    run_epilogue(sums, rows, panel, codes, ld);
+    run_epilogue(sums, rows, step, codes, ld);
     for (const Segment& segment : segments)
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = (row + r) * p_.splits[segment.output] + segment.column;
@@ -236,25 +229,25 @@ class PackedLinear : public Kernel {
       }
   }
 
-  void run_epilogue(const int32_t* sums, int64_t rows, size_t panel, std::byte* codes, int64_t ld) const {
-    const Form form = panels_[panel].form;
+  void run_epilogue(const int32_t* sums, int64_t rows, size_t step, std::byte* codes, int64_t ld) const {
+    const Form form = steps_[step].form;
     if (form == Form::kExact)
-      requantize_exact(sums, rows, panel, codes, ld);
+      requantize_exact(sums, rows, step, codes, ld);
     else
-      isa_.requantize[wide_][form == Form::kHighDwordShiftFirst](sums, rows, columns(panel), p_.clamp.lo, p_.clamp.hi,
-                                                                 codes, ld);
-    for (const PanelTable& t : panels_[panel].tables)
-      isa_.lookup(codes, ld, rows, tables_.as<int8_t>() + 256 * t.table, t.mask);
+      epilogue_.requantize[wide_][form == Form::kHighDwordShiftFirst](sums, block_, rows, columns(step), p_.clamp.lo,
+                                                                      p_.clamp.hi, codes, ld);
+    for (const StepTable& t : steps_[step].tables)
+      epilogue_.lookup(codes, ld, rows, tables_.as<int8_t>() + 256 * t.table, t.mask);
   }
 
   // For multipliers near or above 1, whose codes are hardly ever of use: scalar, but exact.
-  void requantize_exact(const int32_t* sums, int64_t rows, size_t panel, std::byte* codes, int64_t ld) const {
-    const int P = isa_.columns();
+  void requantize_exact(const int32_t* sums, int64_t rows, size_t step, std::byte* codes, int64_t ld) const {
+    const int P = epilogue_.columns();
     for (int64_t r = 0; r < rows; ++r)
       for (int q = 0; q < P; ++q) {
-        const int c = panel_column(isa_.lanes, wide_, q);
-        const int64_t column = panel * P + c;
-        const int64_t y = column < p_.N ? p_.requantize(sums[r * P + q], column) : 0;
+        const int c = epilogue_column(epilogue_.lanes, wide_, q);
+        const int64_t column = step * P + c;
+        const int64_t y = column < p_.N ? p_.requantize(sums[r * block_ + q], column) : 0;
         if (wide_)
           reinterpret_cast<int16_t*>(codes + r * ld)[c] = static_cast<int16_t>(y);
         else
@@ -262,28 +255,28 @@ class PackedLinear : public Kernel {
       }
   }
 
-  const LinearTile& isa_;
+  const PanelDot& dot_;
+  const LinearEpilogue& epilogue_;
   LinearParameters p_;
-  const bool wide_;       // 16-bit codes
-  const int64_t groups_;  // of k
-  const int64_t slice_bytes_;
-  std::vector<Panel> panels_;
-  AlignedBuffer weights_;  // [panel][slice][group][register][lane][k in group]
-  AlignedBuffer bias_;     // i32 [panel][column]
-  AlignedBuffer columns_;  // i32 [panel][kColumnRows][column]
-  AlignedBuffer tables_;   // i8 [G,256] by the code's byte
+  const bool wide_;               // 16-bit codes
+  const int64_t block_, blocks_;  // columns of a block, number of blocks
+  std::vector<Step> steps_;
+  Panels panels_;
+  std::vector<int32_t> start_;  // [block][position]: what sums start from, the bias included
+  AlignedBuffer columns_;       // i32 [step][kColumnRows][position]
+  AlignedBuffer tables_;        // i8 [G,256] by the code's byte
 };
 
 }  // namespace
 
 std::string linear_avx2_reject(const KernelSpec& spec) { return linear_reject(spec); }
 std::unique_ptr<Kernel> linear_avx2_make(const KernelSpec& spec) {
-  return std::make_unique<PackedLinear>(spec, kLinearAvx2);
+  return std::make_unique<PackedLinear>(spec, kEpilogueAvx2, Isa::kAvx2);
 }
 
 std::string linear_avx512vnni_reject(const KernelSpec& spec) { return linear_reject(spec); }
 std::unique_ptr<Kernel> linear_avx512vnni_make(const KernelSpec& spec) {
-  return std::make_unique<PackedLinear>(spec, kLinearAvx512Vnni);
+  return std::make_unique<PackedLinear>(spec, kEpilogueAvx512Vnni, Isa::kAvx512Vnni);
 }
 
 }  // namespace dyadic

@@ -1,12 +1,10 @@
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "base/fixed_point.h"
 #include "base/random.h"
 #include "graph/bodies/bodies.h"
 #include "graph/evaluator.h"
+#include "kernels/guarded_memory.h"
 #include "kernels/kernel.h"
 #include "support.h"
 
@@ -16,24 +14,7 @@ void PrintTo(const KernelRow& row, std::ostream* out) { *out << row.name; }
 
 namespace {
 
-// Memory of exactly `bytes` that ends at an unmapped page: the first byte beyond it faults.
-class GuardedMemory {
- public:
-  explicit GuardedMemory(size_t bytes)
-      : page_(sysconf(_SC_PAGESIZE)), mapped_((bytes + page_ - 1) / page_ * page_ + page_) {
-    base_ = static_cast<std::byte*>(mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    EXPECT_NE(base_, MAP_FAILED);
-    EXPECT_EQ(mprotect(base_ + mapped_ - page_, page_, PROT_NONE), 0);
-    data_ = base_ + mapped_ - page_ - bytes;
-  }
-  GuardedMemory(const GuardedMemory&) = delete;
-  ~GuardedMemory() { munmap(base_, mapped_); }
-  std::byte* data() const { return data_; }
-
- private:
-  size_t page_, mapped_;
-  std::byte *base_, *data_;
-};
+using dyadic::testing::GuardedMemory;
 
 // A linear whose operands are plain vectors.
 struct Case {

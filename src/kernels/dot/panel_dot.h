@@ -1,0 +1,55 @@
+// What an instruction set contributes to products: a few rows of a times one packed panel of columns of b. Plain
+// pointers only: the files that define these functions are compiled for an instruction set that the rest of the program
+// may not use, so they must not instantiate code that others share.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/cpu.h"
+#include "tensor/data_type.h"
+
+namespace dyadic {
+
+struct Panels;
+struct PanelSource;
+
+inline constexpr int kMaxDotRows = 6;
+inline constexpr int kMaxDotColumns = 64;
+
+// a [M,K] times b [N,K]: s8 x s8, u8 x s8, s16 x s8 or s16 x s16 -> s32, every sum modulo 2^32 and so exact whenever it
+// fits 32 bits.
+struct PanelDot {
+  const char* name;  // "s8s8_avx512vnni"
+  Isa isa;           // that the CPU must have
+  DataType a, b;
+  int rows;          // that one call takes at most
+  int columns;       // of a panel
+  int group;         // consecutive k of one step; they are four bytes of a packed row
+  int32_t a_offset;  // what the product adds to each a: sums must start at -a_offset * sum_k b
+  bool reads_a;      // dot takes rows of a themselves when K is a multiple of `group`
+
+  // All panels of b (panels.h); nothing else knows what a panel's bytes mean.
+  Panels (*pack)(const PanelDot& dot, const PanelSource& b);
+
+  // packed[r, k] = a[r * lda + k] for k < K, then zeros up to a multiple of `group`; lda in elements.
+  void (*pack_rows)(const std::byte* a, int64_t lda, int64_t rows, int64_t K, std::byte* packed);
+
+  // Not null where each panel has an order of k of its own: arranged[r, 0 .. 4 * groups) of the rows of a, whose bytes
+  // lie lda apart, as `order` says. Such a product needs no pack_rows.
+  void (*arrange)(const std::byte* a, int64_t lda, int64_t rows, int64_t K, const std::byte* order, int64_t groups,
+                  std::byte* arranged);
+
+  // dot[rows]: tile[r * ldt + c] = start[c] + sum_k (a[r,k] + a_offset) * b[c,k] for the columns of one panel. Rows of
+  // a are lda bytes apart. `next` is memory as large as the panel that is wanted soon.
+  void (*dot[kMaxDotRows + 1])(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
+                               const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next);
+};
+
+// What PanelDots of plain layouts put into `pack`: elements [k / group][column][k % group] of each panel, k padded with
+// zeros. s8 as bytes, s8 as s16, s16.
+Panels pack_bytes(const PanelDot& dot, const PanelSource& b);
+Panels pack_widened(const PanelDot& dot, const PanelSource& b);
+Panels pack_words(const PanelDot& dot, const PanelSource& b);
+
+}  // namespace dyadic

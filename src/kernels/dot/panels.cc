@@ -1,0 +1,150 @@
+#include "kernels/dot/panels.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "base/status.h"
+
+namespace dyadic {
+
+extern const PanelDot kDotsPortable[4], kDotsAvx2[4], kDotsAvx512Vnni[4];
+
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Modulo 2^32.
+template <class B>
+uint32_t sum_of(const B* b, int64_t K) {
+  uint32_t sum = 0;
+  for (int64_t k = 0; k < K; ++k) sum += static_cast<uint32_t>(int32_t{b[k]});
+  return sum;
+}
+
+// Panels of [K / group][column][group] elements. A few groups of all columns at a time, so that reads and writes stay
+// within the first-level cache.
+template <class B, class Element>
+Panels pack(const PanelDot& dot, const PanelSource& b) {
+  constexpr int64_t kGroup = 4 / sizeof(Element), kBlock = 64;
+  const int64_t groups = ceil_div(b.K, kGroup), columns = dot.columns, count = b.columns.size() / columns;
+  Panels result{.dot = &dot, .K = b.K};
+  result.bytes = AlignedBuffer(count * groups * columns * 4);
+  result.start.assign(b.columns.size(), 0);
+  for (int64_t p = 0; p < count; ++p) {
+    result.panels.push_back({p * groups * columns * 4, groups});
+    Element* panel = reinterpret_cast<Element*>(result.bytes.data() + result.panels.back().at);
+    for (int64_t begin = 0; begin < b.K; begin += kBlock)
+      for (int64_t c = 0; c < columns; ++c) {
+        const int64_t row = b.columns[p * columns + c], end = std::min(b.K, begin + kBlock);
+        if (row < 0) continue;
+        const B* from = reinterpret_cast<const B*>(b.b) + row * b.ldb;
+        int64_t k = begin;
+        for (; k + kGroup <= end; k += kGroup) {
+          Element group[kGroup];
+          for (int64_t i = 0; i < kGroup; ++i) group[i] = from[k + i];
+          std::memcpy(panel + (k / kGroup * columns + c) * kGroup, group, 4);
+        }
+        for (; k < end; ++k) panel[(k / kGroup * columns + c) * kGroup + k % kGroup] = from[k];
+      }
+    if (dot.a_offset == 0) continue;
+    for (int64_t c = p * columns; c < (p + 1) * columns; ++c)
+      if (const int64_t row = b.columns[c]; row >= 0) {
+        const uint32_t sum = sum_of(reinterpret_cast<const B*>(b.b) + row * b.ldb, b.K);
+        result.start[c] = static_cast<int32_t>(-static_cast<uint32_t>(dot.a_offset) * sum);
+      }
+  }
+  return result;
+}
+
+}  // namespace
+
+Panels pack_bytes(const PanelDot& dot, const PanelSource& b) { return pack<int8_t, int8_t>(dot, b); }
+Panels pack_widened(const PanelDot& dot, const PanelSource& b) { return pack<int8_t, int16_t>(dot, b); }
+Panels pack_words(const PanelDot& dot, const PanelSource& b) { return pack<int16_t, int16_t>(dot, b); }
+
+std::span<const PanelDot* const> panel_dots() {
+  static const std::vector<const PanelDot*> all = [] {
+    std::vector<const PanelDot*> dots;
+    for (const std::span<const PanelDot> set :
+         {std::span(kDotsAvx512Vnni), std::span(kDotsAvx2), std::span(kDotsPortable)})
+      for (const PanelDot& dot : set) dots.push_back(&dot);
+    return dots;
+  }();
+  return all;
+}
+
+const PanelDot& panel_dot(Isa isa, DataType a, DataType b) {
+  for (const PanelDot* dot : panel_dots())
+    if (dot->isa <= isa && dot->a == a && dot->b == b) return *dot;
+  fail(ErrorKind::kContract, "no product of ", name(a), " with ", name(b));
+}
+
+size_t Panels::scratch_bytes() const {
+  if (!dot->arrange) return 0;
+  int64_t groups = 0;
+  for (const Panel& panel : panels) groups = std::max(groups, panel.groups);
+  return static_cast<size_t>(dot->rows * groups * 4);
+}
+
+Panels pack_panels(const PanelDot& dot, const PanelSource& b) {
+  DYADIC_CHECK(b.columns.size() % dot.columns == 0);
+  return dot.pack(dot, b);
+}
+
+Panels pack_panels(const PanelDot& dot, const void* b, int64_t ldb, int64_t N, int64_t K) {
+  std::vector<int64_t> columns(static_cast<size_t>(ceil_div(N, dot.columns) * dot.columns), -1);
+  std::iota(columns.begin(), columns.begin() + N, 0);
+  return pack_panels(dot, {static_cast<const std::byte*>(b), ldb, K, columns});
+}
+
+int64_t row_bytes(const PanelDot& dot, int64_t K) {
+  return dot.arrange || (dot.reads_a && K % dot.group == 0) ? 0 : ceil_div(K, dot.group) * 4;
+}
+
+DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, int64_t K, std::byte* packed) {
+  const std::byte* data = static_cast<const std::byte*>(a);
+  const int64_t bytes = row_bytes(dot, K);
+  if (bytes == 0) return {data, storage_bytes(dot.a, lda)};
+  dot.pack_rows(data, lda, rows, K, packed);
+  return {packed, bytes};
+}
+
+void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
+              size_t next, std::byte* scratch) {
+  const PanelDot& dot = *b.dot;
+  const Panel& p = b.panels[panel];
+  const std::byte* bytes = b.bytes.data();
+  if (dot.arrange) {
+    dot.arrange(a.data, a.ld, rows, b.K, bytes + p.order, p.groups, scratch);
+    a = {scratch, p.groups * 4};
+  }
+  dot.dot[rows](a.data, a.ld, p.groups, bytes + p.at, start, tile, ldt, bytes + b.panels[next].at);
+}
+
+size_t product_scratch_bytes(const Panels& b, int64_t M) {
+  return static_cast<size_t>(ceil_div(M * row_bytes(*b.dot, b.K), 64) * 64) + b.scratch_bytes();
+}
+
+void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, int32_t* c, int64_t ldc,
+             std::byte* scratch) {
+  const PanelDot& dot = *b.dot;
+  const DotRows rows = dot_rows(dot, a, lda, M, b.K, scratch);
+  scratch += product_scratch_bytes(b, M) - b.scratch_bytes();
+  const int64_t tiles = ceil_div(M, dot.rows), panels = ceil_div(N, dot.columns);
+  alignas(64) int32_t partial[kMaxDotRows * kMaxDotColumns];
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t column = p * dot.columns, width = std::min<int64_t>(dot.columns, N - column);
+    const bool whole = width == dot.columns;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t from = M * t / tiles, count = M * (t + 1) / tiles - from;
+      int32_t* to = c + from * ldc + column;
+      // The first tile reads the panel, so it also fetches the next one.
+      multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,
+               t == 0 && p + 1 < panels ? p + 1 : p, scratch);
+      for (int64_t r = 0; !whole && r < count; ++r) std::memcpy(to + r * ldc, partial + r * dot.columns, width * 4);
+    }
+  }
+}
+
+}  // namespace dyadic

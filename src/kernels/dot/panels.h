@@ -1,0 +1,62 @@
+// Products with an operand that is packed into panels once: which PanelDot, packing, and the loop over rows and panels.
+#pragma once
+#include <vector>
+
+#include "base/buffer.h"
+#include "kernels/dot/panel_dot.h"
+
+namespace dyadic {
+
+// Every PanelDot of this program, the fastest first within a pair of types and portable last.
+std::span<const PanelDot* const> panel_dots();
+// The first of these types that instruction set `isa` runs. kContract for types that no PanelDot has.
+const PanelDot& panel_dot(Isa isa, DataType a, DataType b);
+
+// b [N,K] in memory: rows ldb elements apart. Column c of panel p is row columns[p * dot.columns + c], or zeros where
+// that is negative; `columns` is a whole number of panels.
+struct PanelSource {
+  const std::byte* b;
+  int64_t ldb, K;
+  std::span<const int64_t> columns;
+};
+
+struct Panel {
+  int64_t at;         // byte of Panels::bytes
+  int64_t groups;     // steps of the product
+  int64_t order = 0;  // byte of Panels::bytes where the PanelDot arranges rows
+};
+
+struct Panels {
+  const PanelDot* dot = nullptr;
+  int64_t K = 0;
+  std::vector<Panel> panels;
+  std::vector<int32_t> start;  // [panel][column], -a_offset * sum_k b modulo 2^32
+  AlignedBuffer bytes;
+
+  size_t scratch_bytes() const;  // for multiply()
+};
+
+Panels pack_panels(const PanelDot& dot, const PanelSource& b);
+// Rows 0..N-1 in order, the last panel filled with zeros.
+Panels pack_panels(const PanelDot& dot, const void* b, int64_t ldb, int64_t N, int64_t K);
+
+// Rows of a as dot.dot reads them: a itself, or copies in `packed`, row_bytes() each (0: a itself is read).
+struct DotRows {
+  const std::byte* data;
+  int64_t ld;  // bytes
+  DotRows from(int64_t row) const { return {data + row * ld, ld}; }
+};
+int64_t row_bytes(const PanelDot& dot, int64_t K);
+DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, int64_t K, std::byte* packed);
+
+// tile[r * ldt + c] = start[c] + sum_k (a[r,k] + a_offset) * b[c,k], 1 <= rows <= dot->rows, for the columns of one
+// panel. `next` is the panel that is wanted soon.
+void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
+              size_t next, std::byte* scratch);
+
+// c[i * ldc + n] = sum_k a[i,k] * b[n,k] for i < M, n < N, where b was packed in order. A batch is one call an entry.
+size_t product_scratch_bytes(const Panels& b, int64_t M);
+void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, int32_t* c, int64_t ldc,
+             std::byte* scratch);
+
+}  // namespace dyadic

@@ -1,0 +1,158 @@
+#include "kernels/dot/panels.h"
+
+#include <memory>
+
+#include "base/random.h"
+#include "base/status.h"
+#include "kernels/dot/dot.h"
+#include "kernels/guarded_memory.h"
+#include "support.h"
+#include "tensor/tensor.h"
+
+namespace dyadic {
+
+void PrintTo(const PanelDot* dot, std::ostream* out) { *out << dot->name; }
+
+namespace {
+
+using dyadic::testing::GuardedMemory;
+
+class PanelDots : public ::testing::TestWithParam<const PanelDot*> {
+ protected:
+  void SetUp() override {
+    if (dot().isa > detected_isa()) GTEST_SKIP() << "SKIPPED: this CPU has no " << isa_name(dot().isa);
+  }
+  const PanelDot& dot() const { return *GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Rows, PanelDots,
+                         ::testing::ValuesIn(std::vector<const PanelDot*>(panel_dots().begin(), panel_dots().end())),
+                         [](const auto& info) { return std::string(info.param->name); });
+
+// Operands in memory that ends with their last element, and what comes of them.
+class Product {
+ public:
+  // `ldb`, `lda`: elements from row to row. `code(type, i)`: element i of an operand of that type.
+  template <class Code>
+  Product(const PanelDot& dot, int64_t M, int64_t N, int64_t K, int64_t lda, int64_t ldb, const Code& code)
+      : M_(M),
+        N_(N),
+        K_(K),
+        lda_(lda),
+        ldb_(ldb),
+        a_(bytes_of(dot.a, M, K, lda)),
+        b_(bytes_of(dot.b, N, K, ldb)),
+        expected_(M * N) {
+    dispatch(dot.a, [&]<class A>(A) { fill(a_.as<A>(), (M - 1) * lda + K, dot.a, code); });
+    dispatch(dot.b, [&]<class B>(B) { fill(b_.as<B>(), (N - 1) * ldb + K, dot.b, code); });
+    dispatch(dot.a, [&]<class A>(A) {
+      dispatch(dot.b, [&]<class B>(B) {
+        if constexpr (sizeof(A) <= 2 && sizeof(B) <= 2)
+          for (int64_t i = 0; i < M * N; ++i)
+            expected_[i] = dot_row<int32_t>(a_.as<A>() + i / N * lda, b_.as<B>() + i % N * ldb, K);
+      });
+    });
+  }
+
+  void check(const PanelDot& dot) const {
+    const Panels panels = pack_panels(dot, b_.data(), ldb_, N_, K_);
+    const GuardedMemory scratch((product_scratch_bytes(panels, M_) + 63) / 64 * 64);
+    const int64_t ldc = N_ + 3;
+    const GuardedMemory c(((M_ - 1) * ldc + N_) * sizeof(int32_t));
+    std::fill_n(c.as<int32_t>(), (M_ - 1) * ldc + N_, 77);
+    product(panels, M_, N_, a_.data(), lda_, c.as<int32_t>(), ldc, scratch.data());
+    for (int64_t i = 0; i < M_; ++i) {
+      for (int64_t n = 0; n < N_; ++n)
+        ASSERT_EQ(c.as<int32_t>()[i * ldc + n], expected_[i * N_ + n])
+            << M_ << "x" << N_ << "x" << K_ << " at " << i << "," << n;
+      for (int64_t n = N_; n < ldc && i + 1 < M_; ++n)
+        ASSERT_EQ(c.as<int32_t>()[i * ldc + n], 77) << "beyond row " << i;
+    }
+  }
+
+ private:
+  static size_t bytes_of(DataType type, int64_t rows, int64_t K, int64_t ld) {
+    return static_cast<size_t>(storage_bytes(type, (rows - 1) * ld + K));
+  }
+  template <class T, class Code>
+  static void fill(T* to, int64_t count, DataType type, const Code& code) {
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(code(type, i));
+  }
+
+  int64_t M_, N_, K_, lda_, ldb_;
+  GuardedMemory a_, b_;
+  std::vector<int32_t> expected_;
+};
+
+TEST_P(PanelDots, EqualDotRowOnEveryShape) {
+  Random random(test::seed(), 1);
+  const auto noise = [&](DataType, int64_t) { return static_cast<int64_t>(random.next64()); };
+  const int64_t P = dot().columns;
+  for (int64_t K = 1; K <= 67; ++K)
+    for (const int64_t M : {1 + K % 6, 7 + K % 7})
+      for (const int64_t N : {int64_t{1}, P - 1, P, P + 1, 2 * P + 3})
+        Product(dot(), M, N, K, K + K % 3, K + K % 2, noise).check(dot());
+  for (const int64_t K : {384, 1536})
+    for (int64_t M = 1; M <= 13; ++M) Product(dot(), M, P + 5, K, K, K, noise).check(dot());
+}
+
+// Codes at both ends of their types, alternating by several periods; sums that wrap included.
+TEST_P(PanelDots, EqualDotRowOnExtremeCodes) {
+  for (const int64_t K : {1, 2, 3, 4, 31, 32, 1536})
+    for (const int64_t period : {1, 2, 3, 4, 7, 1 << 30}) {
+      const auto extremes = [&](DataType type, int64_t i) { return i / period % 2 ? lowest(type) : highest(type); };
+      const auto lowest_of = [&](DataType type, int64_t) { return lowest(type); };
+      Product(dot(), 7, dot().columns + 1, K, K, K, extremes).check(dot());
+      if (period == 1) Product(dot(), 7, dot().columns + 1, K, K, K, lowest_of).check(dot());
+    }
+}
+
+// Columns in any order, some of them absent: what a caller with an epilogue of its own needs.
+TEST_P(PanelDots, PacksColumnsInTheOrderAskedFor) {
+  Random random(test::seed(), 2);
+  const int64_t K = 21, N = 5, P = dot().columns;
+  std::vector<int16_t> a(K), b(N * K);  // small enough for every pair of types
+  for (int16_t& x : a) x = static_cast<int16_t>(random.below(100));
+  for (int16_t& x : b) x = static_cast<int16_t>(random.below(100)) - 50;
+  const auto narrow = [](DataType type, const std::vector<int16_t>& values) {
+    Tensor t(type, {static_cast<int64_t>(values.size())});
+    for (size_t i = 0; i < values.size(); ++i) t.set(i, values[i]);
+    return t;
+  };
+  const Tensor ta = narrow(dot().a, a), tb = narrow(dot().b, b);
+  std::vector<int64_t> order(2 * P);
+  for (int64_t& n : order) n = static_cast<int64_t>(random.below(N + 1)) - 1;
+  const Panels panels = pack_panels(dot(), {tb.raw(), K, K, order});
+  ASSERT_EQ(panels.panels.size(), 2u);
+  AlignedBuffer packed(row_bytes(dot(), K)), scratch(panels.scratch_bytes());
+  const DotRows rows = dot_rows(dot(), ta.raw(), K, 1, K, packed.data());
+  std::vector<int32_t> tile(2 * P);
+  for (const size_t p : {0, 1})
+    multiply(panels, p, rows, 1, panels.start.data() + p * P, tile.data() + p * P, P, p, scratch.data());
+  for (int64_t c = 0; c < 2 * P; ++c)
+    ASSERT_EQ(tile[c], order[c] < 0 ? 0 : dot_row<int32_t>(a.data(), b.data() + order[c] * K, K)) << c;
+}
+
+TEST_P(PanelDots, NothingToSumGivesZeros) {
+  const Panels panels = pack_panels(dot(), nullptr, 0, 3, 0);
+  std::vector<int32_t> c(6, 5);
+  product(panels, 2, 3, nullptr, 0, c.data(), 3, nullptr);
+  EXPECT_EQ(c, std::vector<int32_t>(6, 0));
+  product(panels, 0, 3, nullptr, 0, nullptr, 3, nullptr);
+}
+
+TEST(PanelDotTable, HasEachPairOfTypesForEveryInstructionSet) {
+  for (const Isa isa : kAllIsas)
+    for (const auto& [a, b] : {std::pair{DataType::kI8, DataType::kI8}, std::pair{DataType::kU8, DataType::kI8},
+                               std::pair{DataType::kI16, DataType::kI8}, std::pair{DataType::kI16, DataType::kI16}}) {
+      const PanelDot& dot = panel_dot(isa, a, b);
+      EXPECT_LE(dot.isa, isa);
+      EXPECT_EQ(dot.a, a);
+      EXPECT_EQ(dot.b, b);
+      EXPECT_LE(dot.columns, kMaxDotColumns);
+      EXPECT_LE(dot.rows, kMaxDotRows);
+    }
+  EXPECT_THROW(panel_dot(Isa::kPortable, DataType::kI8, DataType::kI32), Error);
+}
+
+}  // namespace
+}  // namespace dyadic

@@ -1,0 +1,45 @@
+// The loops over K must keep their sums in registers. A compiler that spills them gives the right bits at half the
+// speed, so this is shown by disassembling the test itself: no product loop may touch the stack.
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "disassembly.h"
+#include "kernels/dot/panels.h"
+#include "support.h"
+
+namespace dyadic {
+namespace {
+
+// One for each multiplying instruction of the tiles: rows 1 to 6 of each tile that has it, and no stack access.
+void expect_sums_in_registers(const std::string& multiply, const std::string& core, int vectors) {
+  ASSERT_GE(panel_dots().size(), 4u);  // links the tables of functions into this program
+  if (const std::string why = test::no_disassembly(); !why.empty()) GTEST_SKIP() << why;
+  std::vector<int> found(kMaxDotRows + 1);
+  for (const test::Function& function : test::disassemble("dot_tile")) {
+    // _ZN6dyadic..8dot_tileINS_12_GLOBAL__N_1<length><core>ELi<rows>EE..
+    static const std::regex name(R"(dot_tileI.*N_1\d+([A-Za-z]\w*?)ELi(\d)E)");
+    std::smatch match;
+    ASSERT_TRUE(std::regex_search(function.name, match, name)) << function.name;
+    if (match[1] != core) continue;
+    const int rows = std::stoi(match[2]);
+    for (const std::vector<test::Instruction>& loop : test::loops(function)) {
+      int multiplies = 0;
+      for (const test::Instruction& i : loop) multiplies += i.text.rfind(multiply, 0) == 0;
+      if (multiplies == 0) continue;
+      EXPECT_GE(multiplies, rows * vectors) << function.name;
+      ++found[rows];
+      for (const test::Instruction& i : loop)
+        EXPECT_FALSE(test::touches_stack(function, i)) << function.name << ": " << i.text;
+    }
+  }
+  for (int rows = 1; rows <= kMaxDotRows; ++rows) EXPECT_GE(found[rows], 1) << "no loop of " << core << ", " << rows;
+}
+
+TEST(DotRegisters, Avx512VnniS8) { expect_sums_in_registers("vpdpbusd", "VnniS8", 4); }
+TEST(DotRegisters, Avx512VnniU8) { expect_sums_in_registers("vpdpbusd", "VnniU8", 4); }
+TEST(DotRegisters, Avx512VnniS16) { expect_sums_in_registers("vpdpwssd", "VnniS16", 4); }
+TEST(DotRegisters, Avx2) { expect_sums_in_registers("vpmaddwd", "Avx2S16", 2); }
+
+}  // namespace
+}  // namespace dyadic

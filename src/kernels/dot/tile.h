@@ -1,0 +1,81 @@
+// The tile of a product, written once for all vector instruction sets. Only for files that are compiled for one; a Core
+// lies in an anonymous namespace of such a file, so nothing here is shared.
+//
+// Core: Vector, Element (of packed rows and panels, s8 or s16), kLanes (of 32 bits), kVectors (across a panel), kRows,
+// load, store, broadcast (four bytes to all lanes, as the product wants them), accumulate (adds to each lane the
+// products of its group), keep (an empty asm that holds a sum in a register: without it gcc 12 spills them inside the
+// loop, which costs a factor of two; a test disassembles the loop), prefetch, kPrefetchRows.
+#pragma once
+#include <cstring>
+
+#include "kernels/dot/panel_dot.h"
+
+namespace dyadic {
+
+template <class Core, int kRows>
+[[gnu::noinline]] void dot_tile(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
+                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next) {
+  constexpr int kLanes = Core::kLanes, kVectors = Core::kVectors, kVectorBytes = 4 * kLanes;
+  typename Core::Vector acc[kRows][kVectors];
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) acc[r][j] = Core::load(start + j * kLanes);
+#pragma GCC unroll 1
+  for (int64_t g = 0; g < groups; ++g, a += 4, panel += kVectors * kVectorBytes, next += kVectors * kVectorBytes) {
+    typename Core::Vector w[kVectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) w[j] = Core::load(panel + j * kVectorBytes);
+    if constexpr (kRows >= Core::kPrefetchRows) {
+#pragma GCC unroll 4
+      for (int line = 0; line < kVectors * kVectorBytes; line += 64) Core::prefetch(next + line);
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      const typename Core::Vector x = Core::broadcast(a + r * lda);
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) Core::accumulate(acc[r][j], x, w[j]);
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) Core::store(tile + r * ldt + j * kLanes, acc[r][j]);
+}
+
+template <class Core, class A>
+void pack_dot_rows(const std::byte* a, int64_t lda, int64_t rows, int64_t K, std::byte* packed) {
+  using Element = typename Core::Element;
+  constexpr int64_t kGroup = 4 / sizeof(Element);
+  const int64_t padded = (K + kGroup - 1) / kGroup * kGroup;
+  for (int64_t r = 0; r < rows; ++r) {
+    const A* from = reinterpret_cast<const A*>(a) + r * lda;
+    Element* to = reinterpret_cast<Element*>(packed) + r * padded;
+    for (int64_t k = 0; k < K; ++k) to[k] = static_cast<Element>(from[k]);
+    for (int64_t k = K; k < padded; ++k) to[k] = 0;
+  }
+}
+
+template <class Core, class A>
+constexpr PanelDot panel_dot_of(const char* name, Isa isa, DataType a, DataType b) {
+  constexpr bool kBytes = sizeof(typename Core::Element) == 1;
+  static_assert(Core::kRows == 6);
+  return {.name = name,
+          .isa = isa,
+          .a = a,
+          .b = b,
+          .rows = Core::kRows,
+          .columns = Core::kLanes * Core::kVectors,
+          .group = kBytes ? 4 : 2,
+          .a_offset = Core::kOffset,
+          .reads_a = sizeof(A) == sizeof(typename Core::Element),
+          .pack = kBytes               ? pack_bytes
+                  : b == DataType::kI8 ? pack_widened
+                                       : pack_words,
+          .pack_rows = pack_dot_rows<Core, A>,
+          .arrange = nullptr,
+          .dot = {nullptr, dot_tile<Core, 1>, dot_tile<Core, 2>, dot_tile<Core, 3>, dot_tile<Core, 4>,
+                  dot_tile<Core, 5>, dot_tile<Core, 6>}};
+}
+
+}  // namespace dyadic

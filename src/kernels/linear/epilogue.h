@@ -1,0 +1,40 @@
+// The steps of `linear` after its product, on tiles of sums in the first-level cache. Plain pointers only, as
+// kernels/dot/panel_dot.h has it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace dyadic {
+
+inline constexpr int kEpilogueVectors = 4;  // registers of 32-bit sums that one step takes
+inline constexpr int kMaxEpilogueColumns = 64;
+
+// Rows of the parameters of one step's columns, each one int32 a column in accumulator order.
+// code = ((hi32((acc << kPreshift) * kMultiplier) + kRound) >> kShift), then clamped.
+enum ColumnRow { kMultiplier, kOddMultiplier, kRound, kShift, kPreshift, kColumnRows };
+
+// A step takes `columns()` columns. Accumulator order: position lanes * j + lane holds the column that saturating packs
+// move to its place (epilogue_column).
+struct LinearEpilogue {
+  int lanes;  // 32-bit lanes of a register
+  constexpr int columns() const { return kEpilogueVectors * lanes; }
+
+  // requantize[16-bit codes][with kPreshift]: columns() codes a row, clamped to [lo, hi]; rows of `tile` are ldt sums
+  // apart, rows of `codes` ld bytes. `columns` holds kColumnRows rows.
+  void (*requantize[2][2])(const int32_t* tile, int64_t ldt, int64_t rows, const int32_t* columns, int32_t lo,
+                           int32_t hi, std::byte* codes, int64_t ld);
+
+  // codes[r, c] = table[(uint8_t)codes[r, c]], in place, where mask[c] is 0xff; other columns stay.
+  void (*lookup)(std::byte* codes, int64_t ld, int64_t rows, const int8_t* table, const uint8_t* mask);
+};
+
+// The column that stands at position q = lanes * j + lane of the accumulators, so that packing four registers to bytes
+// (two to 16 bits) within 128-bit lanes leaves columns in their natural order.
+constexpr int epilogue_column(int lanes, bool wide, int q) {
+  const int j = q / lanes, L = q % lanes / 4, i = q % 4;
+  return wide ? 2 * lanes * (j / 2) + 8 * L + 4 * (j % 2) + i : 16 * L + 4 * j + i;
+}
+
+extern const LinearEpilogue kEpilogueAvx2, kEpilogueAvx512Vnni;
+
+}  // namespace dyadic
