@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <stdexcept>
 
-namespace dyadic::testing {
+namespace dyadic::test {
 
 class GuardedMemory {
  public:
@@ -32,4 +32,4 @@ class GuardedMemory {
   std::byte *base_, *data_;
 };
 
-}  // namespace dyadic::testing
+}  // namespace dyadic::test

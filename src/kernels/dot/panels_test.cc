@@ -15,7 +15,7 @@ void PrintTo(const PanelDot* dot, std::ostream* out) { *out << dot->name; }
 
 namespace {
 
-using dyadic::testing::GuardedMemory;
+using test::GuardedMemory;
 
 class PanelDots : public ::testing::TestWithParam<const PanelDot*> {
  protected:

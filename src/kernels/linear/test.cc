@@ -14,7 +14,7 @@ void PrintTo(const KernelRow& row, std::ostream* out) { *out << row.name; }
 
 namespace {
 
-using dyadic::testing::GuardedMemory;
+using test::GuardedMemory;
 
 // A linear whose operands are plain vectors.
 struct Case {
