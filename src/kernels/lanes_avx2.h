@@ -50,4 +50,94 @@ struct Lanes {
   __m256i saturated() const { return _mm256_permute4x64_epi64(_mm256_packs_epi32(lo, hi), 0xd8); }
 };
 
+// Twice as many i32 as Words has words, in the order of their pairs: lo from the lower four of each eight words.
+struct Wide {
+  __m256i lo, hi;
+
+  static Wide broadcast(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+  static Wide load(const int32_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+  }
+
+  friend Wide operator+(Wide a, Wide b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
+  friend Wide operator<<(Wide a, Wide n) { return {_mm256_sllv_epi32(a.lo, n.lo), _mm256_sllv_epi32(a.hi, n.hi)}; }
+  friend Wide operator>>(Wide a, Wide n) { return {_mm256_srav_epi32(a.lo, n.lo), _mm256_srav_epi32(a.hi, n.hi)}; }
+  // sum + x[2i] y[2i] + x[2i+1] y[2i+1] over words.
+  friend Wide dot(Wide sum, Wide x, Wide y) {
+    return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(x.lo, y.lo)),
+            _mm256_add_epi32(sum.hi, _mm256_madd_epi16(x.hi, y.hi))};
+  }
+  // Odd lanes in the place of even ones.
+  Wide odd() const { return {_mm256_srli_epi64(lo, 32), _mm256_srli_epi64(hi, 32)}; }
+  // floor(even lane * even lane / 2^32), and between them the same of the lanes that odd() moved there.
+  friend Wide mul_high(Wide even_a, Wide even_b, Wide odd_a, Wide odd_b) {
+    return {mul_high(even_a.lo, even_b.lo, odd_a.lo, odd_b.lo), mul_high(even_a.hi, even_b.hi, odd_a.hi, odd_b.hi)};
+  }
+
+ private:
+  static __m256i mul_high(__m256i even_a, __m256i even_b, __m256i odd_a, __m256i odd_b) {
+    const __m256i even = _mm256_mul_epi32(even_a, even_b), odd = _mm256_mul_epi32(odd_a, odd_b);
+    return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  }
+};
+
+// 16 words of i16.
+struct Words {
+  using Wide = avx2::Wide;
+  static constexpr int kCount = 16;
+  __m256i v;
+
+  static Words broadcast(int16_t x) { return {_mm256_set1_epi16(x)}; }
+  static Words load(const int16_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  static Words load(const int8_t* p) {
+    return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static Words saturated(Wide x) { return {_mm256_packs_epi32(x.lo, x.hi)}; }
+
+  void store(int16_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+  // Clamped to -127..127.
+  void store(int8_t* p) const {
+    const __m128i codes = _mm_packs_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_max_epi8(codes, _mm_set1_epi8(-127)));
+  }
+
+  template <int kLeft>
+  Words shifted() const {
+    return {_mm256_slli_epi16(v, kLeft)};
+  }
+  friend Words mul_high(Words a, Words b) { return {_mm256_mulhi_epi16(a.v, b.v)}; }  // floor(a * b / 2^16)
+  friend Words mul_low(Words a, Words b) { return {_mm256_mullo_epi16(a.v, b.v)}; }
+  // x, plus one where `low` is at least `bound`, both without sign.
+  friend Words carried(Words x, Words low, Words bound) {
+    return {_mm256_sub_epi16(x.v, _mm256_cmpeq_epi16(_mm256_max_epu16(low.v, bound.v), low.v))};
+  }
+  friend Wide interleave(Words x, Words y) {
+    return {_mm256_unpacklo_epi16(x.v, y.v), _mm256_unpackhi_epi16(x.v, y.v)};
+  }
+};
+
+// Sums of words and of their squares. Two squares of -32768 add up to 2^31: pairs of squares are read without sign.
+struct WordSums {
+  __m256i words = _mm256_setzero_si256(), squares = words;
+
+  void add(Words x) {
+    const __m256i pairs = _mm256_madd_epi16(x.v, x.v), low = _mm256_set1_epi64x(0xffffffff);
+    words = _mm256_add_epi32(words, _mm256_madd_epi16(x.v, _mm256_set1_epi16(1)));
+    squares = _mm256_add_epi64(squares, _mm256_add_epi64(_mm256_and_si256(pairs, low), _mm256_srli_epi64(pairs, 32)));
+  }
+  int64_t sum() const {  // of at most 2^16 words
+    alignas(32) int32_t s[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(s), words);
+    int64_t total = 0;
+    for (int32_t x : s) total += x;
+    return total;
+  }
+  uint64_t sum_of_squares() const {
+    alignas(32) uint64_t s[4];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(s), squares);
+    return s[0] + s[1] + s[2] + s[3];
+  }
+};
+
 }  // namespace dyadic::avx2

@@ -40,4 +40,80 @@ struct Lanes {
   }
 };
 
+// Twice as many i32 as Words has words, in the order of their pairs: lo from the lower four of each eight words.
+struct Wide {
+  __m512i lo, hi;
+
+  static Wide broadcast(int32_t x) { return {_mm512_set1_epi32(x), _mm512_set1_epi32(x)}; }
+  static Wide load(const int32_t* p) { return {_mm512_loadu_si512(p), _mm512_loadu_si512(p + 16)}; }
+
+  friend Wide operator+(Wide a, Wide b) { return {_mm512_add_epi32(a.lo, b.lo), _mm512_add_epi32(a.hi, b.hi)}; }
+  friend Wide operator<<(Wide a, Wide n) { return {_mm512_sllv_epi32(a.lo, n.lo), _mm512_sllv_epi32(a.hi, n.hi)}; }
+  friend Wide operator>>(Wide a, Wide n) { return {_mm512_srav_epi32(a.lo, n.lo), _mm512_srav_epi32(a.hi, n.hi)}; }
+  // sum + x[2i] y[2i] + x[2i+1] y[2i+1] over words.
+  friend Wide dot(Wide sum, Wide x, Wide y) {
+    return {_mm512_dpwssd_epi32(sum.lo, x.lo, y.lo), _mm512_dpwssd_epi32(sum.hi, x.hi, y.hi)};
+  }
+  // Odd lanes in the place of even ones.
+  Wide odd() const { return {_mm512_srli_epi64(lo, 32), _mm512_srli_epi64(hi, 32)}; }
+  // floor(even lane * even lane / 2^32), and between them the same of the lanes that odd() moved there.
+  friend Wide mul_high(Wide even_a, Wide even_b, Wide odd_a, Wide odd_b) {
+    return {mul_high(even_a.lo, even_b.lo, odd_a.lo, odd_b.lo), mul_high(even_a.hi, even_b.hi, odd_a.hi, odd_b.hi)};
+  }
+
+ private:
+  static __m512i mul_high(__m512i even_a, __m512i even_b, __m512i odd_a, __m512i odd_b) {
+    const __m512i even = _mm512_mul_epi32(even_a, even_b), odd = _mm512_mul_epi32(odd_a, odd_b);
+    return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+  }
+};
+
+// 32 words of i16.
+struct Words {
+  using Wide = avx512::Wide;
+  static constexpr int kCount = 32;
+  __m512i v;
+
+  static Words broadcast(int16_t x) { return {_mm512_set1_epi16(x)}; }
+  static Words load(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
+  static Words load(const int8_t* p) {
+    return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  static Words saturated(Wide x) { return {_mm512_packs_epi32(x.lo, x.hi)}; }
+
+  void store(int16_t* p) const { _mm512_storeu_si512(p, v); }
+  // Clamped to -127..127.
+  void store(int8_t* p) const {
+    const __m256i codes = _mm256_max_epi8(_mm512_cvtsepi16_epi8(v), _mm256_set1_epi8(-127));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), codes);
+  }
+
+  template <int kLeft>
+  Words shifted() const {
+    return {_mm512_slli_epi16(v, kLeft)};
+  }
+  friend Words mul_high(Words a, Words b) { return {_mm512_mulhi_epi16(a.v, b.v)}; }  // floor(a * b / 2^16)
+  friend Words mul_low(Words a, Words b) { return {_mm512_mullo_epi16(a.v, b.v)}; }
+  // x, plus one where `low` is at least `bound`, both without sign.
+  friend Words carried(Words x, Words low, Words bound) {
+    return {_mm512_mask_sub_epi16(x.v, _mm512_cmpge_epu16_mask(low.v, bound.v), x.v, _mm512_set1_epi16(-1))};
+  }
+  friend Wide interleave(Words x, Words y) {
+    return {_mm512_unpacklo_epi16(x.v, y.v), _mm512_unpackhi_epi16(x.v, y.v)};
+  }
+};
+
+// Sums of words and of their squares. Two squares of -32768 add up to 2^31: pairs of squares are read without sign.
+struct WordSums {
+  __m512i words = _mm512_setzero_si512(), squares = words;
+
+  void add(Words x) {
+    const __m512i pairs = _mm512_madd_epi16(x.v, x.v), low = _mm512_set1_epi64(0xffffffff);
+    words = _mm512_dpwssd_epi32(words, x.v, _mm512_set1_epi16(1));
+    squares = _mm512_add_epi64(squares, _mm512_add_epi64(_mm512_and_si512(pairs, low), _mm512_srli_epi64(pairs, 32)));
+  }
+  int64_t sum() const { return _mm512_reduce_add_epi32(words); }  // of at most 2^16 words
+  uint64_t sum_of_squares() const { return static_cast<uint64_t>(_mm512_reduce_add_epi64(squares)); }
+};
+
 }  // namespace dyadic::avx512

@@ -2,20 +2,22 @@
 #include "kernels/norm/norm.h"
 
 #include <algorithm>
-#include <deque>
+#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "base/buffer.h"
 #include "kernels/kernel.h"
 
 namespace dyadic {
 namespace norm {
 namespace {
 
-constexpr int64_t kGrain = 8;  // rows that are worth a thread
-// Widths of what is multiplied, so that -2^bits <= x < 2^bits.
-constexpr int kAddBits = 15, kEmbedBits = 7, kYBits = 21;
+constexpr int64_t kGroup = 4;           // rows whose square roots and reciprocals overlap
+constexpr int64_t kAhead = 8;          // rows from the prefetch of what a row reads to its turn
+constexpr int64_t kGrain = 2 * kGroup;  // rows that are worth a thread
+constexpr size_t kMaxOutputs = 16;
+constexpr int kYBits = 21;  // -2^21 <= y < 2^21
 constexpr int64_t kMaxY = int64_t{1} << 20;
 
 // ---------------------------------------------------------------------------------------------- portable loops
@@ -23,42 +25,32 @@ constexpr int64_t kMaxY = int64_t{1} << 20;
 int16_t saturate16(int64_t x) { return static_cast<int16_t>(clamp64(x, -32768, 32767)); }
 
 template <class Code>
-void portable_sum(const Term<Code>* terms, int count, Columns columns, int16_t* q) {
-  for (int64_t i = columns.begin; i < columns.end; ++i) {
+Sums portable_sum(const Term<Code>* terms, int count, int64_t n, int16_t* q) {
+  Sums sums{0, 0};
+  for (int64_t i = 0; i < n; ++i) {
     int64_t sum = 0;
     for (int j = 0; j < count; ++j) sum += mul_shift(terms[j].codes[i], terms[j].ratio.m, terms[j].ratio.s);
     q[i] = saturate16(shift_right(sum, 8, Rounding::kHalfUp));
-  }
-}
-
-void portable_add(const Term<int16_t> terms[2], Columns columns, int16_t* q) { portable_sum(terms, 2, columns, q); }
-
-Sums portable_sums(const int16_t* q, Columns columns) {
-  Sums sums{0, 0};
-  for (int64_t i = columns.begin; i < columns.end; ++i) {
     sums.sum += q[i];
     sums.squares += static_cast<uint32_t>(q[i] * q[i]);
   }
   return sums;
 }
 
-void portable_normalize(const int16_t* q, const RowScale& scale, Columns columns, int32_t* y) {
-  for (int64_t i = columns.begin; i < columns.end; ++i)
-    y[i] = static_cast<int32_t>(mul_shift((int64_t{q[i]} * 256 - scale.mu) << scale.e, scale.reciprocal, 41));
-}
-
-void portable_emit(const int32_t* y, const Output& output, Columns columns, std::byte* out) {
-  for (int64_t i = columns.begin; i < columns.end; ++i) {
-    const int64_t code = shift_right(mul_shift(y[i], output.m[i], output.s) + output.beta[i], 8, Rounding::kHalfUp);
-    if (output.type == DataType::kI8)
-      reinterpret_cast<int8_t*>(out)[i] = static_cast<int8_t>(clamp64(code, -127, 127));
-    else
-      reinterpret_cast<int16_t*>(out)[i] = saturate16(code);
+void portable_finish(const int16_t* q, const RowScale& scale, int64_t n, std::span<const Output> outputs,
+                     std::byte* const* rows) {
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t y = mul_shift((int64_t{q[i]} * 256 - scale.mu) << scale.e, scale.reciprocal, 41);
+    for (size_t j = 0; j < outputs.size(); ++j) {
+      const Output& output = outputs[j];
+      const int64_t code = shift_right(mul_shift(y, output.m[i], output.s) + output.beta[i], 8, Rounding::kHalfUp);
+      if (output.type == DataType::kI8)
+        reinterpret_cast<int8_t*>(rows[j])[i] = static_cast<int8_t>(clamp64(code, -127, 127));
+      else
+        reinterpret_cast<int16_t*>(rows[j])[i] = saturate16(code);
+    }
   }
 }
-
-constexpr RowLoops kPortableLoops = {portable_add, portable_sum<int8_t>, portable_sums, portable_normalize,
-                                     portable_emit};
 
 // ---------------------------------------------------------------------------------------------- parameters
 
@@ -66,11 +58,9 @@ std::vector<Output> outputs_of(const KernelSpec& spec) {
   std::vector<Output> outputs;
   for (size_t j = 0; j < spec.outputs.size(); ++j) {
     const std::string name = cat("out", j);
-    outputs.push_back({spec.outputs[j].type,
-                       spec.parameter(name + "_m").data<int32_t>(),
-                       spec.parameter(name + "_beta").data<int32_t>(),
-                       spec.parameter(name + "_s").data<uint8_t>()[0],
-                       {}});
+    outputs.push_back({spec.outputs[j].type, spec.parameter(name + "_m").data<int32_t>(),
+                       spec.parameter(name + "_beta").data<int32_t>(), spec.parameter(name + "_s").data<uint8_t>()[0],
+                       nullptr, 0});
   }
   return outputs;
 }
@@ -80,25 +70,27 @@ int64_t width_of(const KernelSpec& spec) { return spec.outputs[0].dims[1]; }
 std::vector<Ratio> add_ratios(const KernelSpec& spec) {
   std::vector<Ratio> ratios;
   for (const std::string name : {"sublayer", "identity"})
-    ratios.push_back(
-        {spec.parameter(name + "_m").data<int32_t>()[0], spec.parameter(name + "_s").data<uint8_t>()[0], {}});
+    ratios.push_back({spec.parameter(name + "_m").data<int32_t>()[0], spec.parameter(name + "_s").data<uint8_t>()[0]});
   return ratios;
 }
 
 struct Table {
   const int8_t* codes;
-  std::vector<Ratio> ratios;  // one a row
+  std::span<const int32_t> m;
+  std::span<const uint8_t> s;
+  std::vector<WordRatio> words;  // one a row; right = 0 where there is none
+
+  int64_t rows() const { return static_cast<int64_t>(m.size()); }
 };
 
 std::vector<Table> tables_of(const KernelSpec& spec) {
   std::vector<Table> tables;
-  for (const KernelOperand& input : spec.inputs) {
-    if (input.constant.defined()) continue;
-    Table& table = tables.emplace_back(Table{spec.parameter(input.name + "_codes").data<int8_t>(), {}});
-    const auto m = spec.parameter(input.name + "_m").span<int32_t>();
-    const auto s = spec.parameter(input.name + "_s").span<uint8_t>();
-    for (size_t r = 0; r < m.size(); ++r) table.ratios.push_back({m[r], s[r], {}});
-  }
+  for (const KernelOperand& input : spec.inputs)
+    if (!input.constant.defined())
+      tables.push_back({spec.parameter(input.name + "_codes").data<int8_t>(),
+                        spec.parameter(input.name + "_m").span<int32_t>(),
+                        spec.parameter(input.name + "_s").span<uint8_t>(),
+                        {}});
   return tables;
 }
 
@@ -111,32 +103,61 @@ int widest(const int32_t* m, int64_t n) {
   return bits;
 }
 
-// Fills in the form of vector loops; false if there is none.
-bool prepare(Ratio& ratio, int x_bits) {
-  const auto shift = high_shift(x_bits, signed_bits(ratio.m), ratio.s);
-  if (shift) ratio.high = {static_cast<int32_t>(int64_t{ratio.m} << shift->m_left), *shift};
-  return shift.has_value();
+// How far y is shifted left so that every output's product has a high half (the least that serves; at most 10, so that
+// it fits 32 bits), or -1.
+int y_left_of(std::span<const Output> outputs, int64_t n) {
+  int left = 0;
+  for (const Output& output : outputs) left = std::max(left, 33 - output.s - (31 - widest(output.m, n)));
+  return left <= 31 - kYBits ? left : -1;
 }
+
+// One output in the form of vectors: m << m_left, and for each column what is added to the high half before its only
+// shift, the two roundings and beta. Beta is cut to where the output saturates anyway.
+struct Emission {
+  static constexpr int kMaxRight = 31 - 8;
+  int m_left, right;
+  std::vector<int64_t> add;
+
+  Emission(const Output& output, int y_left, int64_t n)
+      : m_left(std::max(0, 33 - output.s - y_left)), right(output.s + y_left + m_left - 32) {
+    if (right > kMaxRight) return;
+    const int64_t most = output.type == DataType::kI8 ? 128 : 32768;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t saturating = largest_product(kMaxY, output.m[i], output.s) + 256 * most;
+      add.push_back((int64_t{1} << (right - 1)) +
+                    (clamp64(output.beta[i] + int64_t{128}, -saturating, saturating) << right));
+    }
+  }
+  // Whether sums of high half and `add` fit 32 bits, and the shift its lanes.
+  bool fits(const Output& output, int y_left) const {
+    if (right > kMaxRight) return false;
+    for (size_t i = 0; i < add.size(); ++i) {
+      const int64_t high = ((kMaxY << y_left) * (std::abs(int64_t{output.m[i]}) << m_left) >> 32) + 1;
+      if (high + std::abs(add[i]) > INT32_MAX) return false;
+    }
+    return true;
+  }
+};
 
 // ---------------------------------------------------------------------------------------------- what rows accept
 
-constexpr char kLargeRatio[] = "a ratio is too large for the high half of a 32-bit product";
-
 std::string reject(const KernelSpec& spec, Isa isa) {
   if (spec.version != 1) return cat("version ", spec.version, " of the body is unknown");
-  if (spec.outputs.empty()) return "no outputs";
+  if (spec.outputs.empty() || spec.outputs.size() > kMaxOutputs)
+    return cat(spec.outputs.size(), " outputs: want 1..", kMaxOutputs);
   const int64_t n = width_of(spec);
   if (n < 1 || n > kMaxWidth) return cat("width ", n, ": want 1..", kMaxWidth);
-  for (const Output& output : outputs_of(spec)) {
+  const std::vector<Output> outputs = outputs_of(spec);
+  for (const Output& output : outputs) {
     if (output.type != DataType::kI8 && output.type != DataType::kI16)
       return cat("an output of type ", name(output.type), ": want i8 or i16");
     if (output.s > 62) return "a shift exceeds 62";
-    if (isa == Isa::kPortable) continue;
-    if (!high_shift(kYBits, widest(output.m, n), output.s)) return kLargeRatio;
-    for (int64_t i = 0; i < n; ++i)
-      if (largest_product(kMaxY, output.m[i], output.s) + std::abs(int64_t{output.beta[i]}) + 128 > INT32_MAX)
-        return cat("column ", i, " may leave 32 bits before its last shift");
   }
+  if (isa == Isa::kPortable) return "";
+  const int y_left = y_left_of(outputs, n);
+  for (const Output& output : outputs)
+    if (y_left < 0 || !Emission(output, y_left, n).fits(output, y_left))
+      return "an output's ratio or beta is too large for the high half of a 32-bit product";
   return "";
 }
 
@@ -145,17 +166,12 @@ std::string reject_sum(int64_t largest, Isa isa) {
   return isa != Isa::kPortable && largest + 128 > INT32_MAX ? "the sum may leave 32 bits before its last shift" : "";
 }
 
-std::string reject_ratio(Ratio ratio, int x_bits, Isa isa) {
-  if (ratio.s > 62) return "a shift exceeds 62";
-  return isa == Isa::kPortable || prepare(ratio, x_bits) ? "" : kLargeRatio;
-}
-
 template <Isa kIsa>
 std::string add_reject(const KernelSpec& spec) {
   int64_t largest = 0;
   for (const Ratio& ratio : add_ratios(spec)) {
-    if (const std::string why = reject_ratio(ratio, kAddBits, kIsa); !why.empty()) return why;
-    largest += largest_product(int64_t{1} << kAddBits, ratio.m, ratio.s);
+    if (ratio.s > 62) return "a shift exceeds 62";
+    largest += largest_product(32768, ratio.m, ratio.s);
   }
   const std::string why = reject_sum(largest, kIsa);
   return why.empty() ? reject(spec, kIsa) : why;
@@ -168,9 +184,9 @@ std::string embed_reject(const KernelSpec& spec) {
   int64_t largest = 0;
   for (const Table& table : tables) {
     int64_t largest_row = 0;
-    for (const Ratio& ratio : table.ratios) {
-      if (const std::string why = reject_ratio(ratio, kEmbedBits, kIsa); !why.empty()) return why;
-      largest_row = std::max(largest_row, largest_product(int64_t{1} << kEmbedBits, ratio.m, ratio.s));
+    for (int64_t r = 0; r < table.rows(); ++r) {
+      if (table.s[r] > 62) return "a shift exceeds 62";
+      largest_row = std::max(largest_row, largest_product(128, table.m[r], table.s[r]));
     }
     largest += largest_row;
   }
@@ -191,95 +207,132 @@ RowScale row_scale(const Sums& sums, int64_t n) {
   return {static_cast<int32_t>(mu), static_cast<int32_t>(((uint64_t{1} << 61) - 1) / root), e};
 }
 
+// Nothing for what words cannot compute: variances below 2^28 (e > 16) or from 2^58 on (the sum might not fit), and a
+// reciprocal without halves.
+std::optional<WordScale> word_scale(const RowScale& scale) {
+  const int64_t high = (int64_t{scale.reciprocal} + 0x8000) >> 16;
+  if (scale.e < 2 || scale.e > 16 || high > INT16_MAX) return std::nullopt;
+  // y = (q rec + c) >> (33 - e): a carry out of the lower words, which starts at `bound`, instead of the lower word of
+  // c.
+  const int64_t c = ((int64_t{1} << (40 - scale.e)) - int64_t{scale.mu} * scale.reciprocal) >> 8;
+  return WordScale{static_cast<int16_t>(high), static_cast<int16_t>(scale.reciprocal - (high << 16)),
+                   static_cast<uint16_t>(-c), static_cast<int32_t>((c - 1) >> 16), 17 - scale.e};
+}
+
 class NormKernel : public Kernel {
  public:
   NormKernel(const KernelSpec& spec, const RowLoops* vector)
-      : n_(width_of(spec)), blocks_(vector ? n_ / kBlock * kBlock : 0), vector_(vector), outputs_(outputs_of(spec)) {
+      : n_(width_of(spec)), vector_(vector), outputs_(outputs_of(spec)) {
     for (const KernelOperand& input : spec.inputs)
       if (input.constant.defined()) kept_.push_back(input.constant);
-    if (vector)
-      for (Output& output : outputs_) prepare_output(output);
+    row_bytes_ = round_up(n_, vector ? vector->block : 1) * static_cast<int64_t>(sizeof(int16_t));
+    if (!vector) return;
+    y_left_ = y_left_of(outputs_, n_);
+    for (Output& output : outputs_) prepare(output);
   }
 
   size_t scratch_bytes(std::span<const Dims>, int64_t) const override {
-    return static_cast<size_t>(n_) * (sizeof(int32_t) + sizeof(int16_t));
+    return static_cast<size_t>(kGroup * row_bytes_);
   }
-  std::string describe() const override { return vector_ ? cat(blocks_, " of ", n_, " columns in blocks") : ""; }
 
  protected:
-  // sum(loops, columns, t, q) makes these columns of row t's codes.
-  template <class Sum>
-  void run_rows(int64_t rows, std::span<const TensorView> outputs, const KernelContext& context, const Sum& sum) const {
+  // sum(t, q) makes row t's codes; prefetch(t) expects that row soon.
+  template <class Sum, class Prefetch>
+  void run_rows(int64_t rows, std::span<const TensorView> outputs, const KernelContext& context, const Sum& sum,
+                const Prefetch& prefetch) const {
     context.parallel_for(rows, kGrain, [&](int64_t begin, int64_t end, int worker) {
-      int32_t* y = reinterpret_cast<int32_t*>(context.scratch[worker]);
-      int16_t* q = reinterpret_cast<int16_t*>(y + n_);
-      for (int64_t t = begin; t < end; ++t) {
-        Sums sums{0, 0};
-        in_parts([&](const RowLoops& loops, Columns columns) {
-          sum(loops, columns, t, q);
-          const Sums part = loops.sums(q, columns);
-          sums = {sums.sum + part.sum, sums.squares + part.squares};
-        });
-        const RowScale scale = row_scale(sums, n_);
-        in_parts([&](const RowLoops& loops, Columns columns) {
-          loops.normalize(q, scale, columns, y);
-          for (size_t j = 0; j < outputs_.size(); ++j)
-            loops.emit(y, outputs_[j], columns, outputs[j].data + storage_bytes(outputs_[j].type, t * n_));
-        });
+      for (int64_t t = begin; t < std::min(end, begin + kAhead); ++t) prefetch(t);
+      for (int64_t t = begin; t < end; t += kGroup) {
+        const int64_t count = std::min(kGroup, end - t);
+        for (int64_t r = t + kAhead; r < std::min(end, t + kAhead + kGroup); ++r) prefetch(r);
+        const auto q = [&](int64_t r) { return reinterpret_cast<int16_t*>(context.scratch[worker] + r * row_bytes_); };
+        Sums sums[kGroup];
+        RowScale scales[kGroup];
+        for (int64_t r = 0; r < count; ++r) sums[r] = sum(t + r, q(r));
+        for (int64_t r = 0; r < count; ++r) scales[r] = row_scale(sums[r], n_);
+        for (int64_t r = 0; r < count; ++r) finish(q(r), scales[r], t + r, outputs);
       }
     });
   }
 
   int64_t n_;
+  const RowLoops* vector_;
 
  private:
-  // Whole blocks by vectors, the rest by portable loops.
-  template <class F>
-  void in_parts(const F& f) const {
-    if (blocks_ > 0) f(*vector_, Columns{0, blocks_});
-    if (blocks_ < n_) f(kPortableLoops, Columns{blocks_, n_});
+  static int64_t round_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+
+  void finish(const int16_t* q, const RowScale& scale, int64_t t, std::span<const TensorView> outputs) const {
+    std::byte* rows[kMaxOutputs];
+    for (size_t j = 0; j < outputs_.size(); ++j) rows[j] = outputs[j].data + storage_bytes(outputs_[j].type, t * n_);
+    const auto words = vector_ ? word_scale(scale) : std::nullopt;
+    if (words)
+      vector_->finish(q, *words, y_left_, n_, outputs_, rows);
+    else
+      portable_finish(q, scale, n_, outputs_, rows);
   }
 
-  void prepare_output(Output& output) {
-    const HighShift shift = high_shift(kYBits, widest(output.m, n_), output.s).value();
-    std::vector<int32_t>& m = prepared_.emplace_back(output.m, output.m + n_);
-    std::vector<int32_t>& beta = prepared_.emplace_back(output.beta, output.beta + n_);
-    for (int32_t& x : m) x = static_cast<int32_t>(int64_t{x} << shift.m_left);
-    for (int32_t& x : beta) x += 128;
-    output.high = {m.data(), beta.data(), shift};
+  void prepare(Output& output) {
+    const Emission emission(output, y_left_, n_);
+    const int64_t block = vector_->block, lanes = block / 2;
+    AlignedBuffer& buffer = blocks_.emplace_back(static_cast<size_t>(3 * round_up(n_, block)) * sizeof(int32_t));
+    for (int64_t i = 0; i < n_; ++i) {
+      const int64_t column = i % block, half = column / 4 % 2, lane = half * lanes + column / 8 * 4 + column % 4;
+      int32_t* to = buffer.as<int32_t>() + 3 * (i - column);
+      const int32_t m = static_cast<int32_t>(int64_t{output.m[i]} << emission.m_left);
+      to[lane] = static_cast<int32_t>(emission.add[i]);
+      to[block + lane] = m;
+      if (lane % 2) to[2 * block + lane - 1] = m;
+    }
+    output.blocks = buffer.as<int32_t>();
+    output.right = emission.right + 8;
   }
 
-  int64_t blocks_;  // columns in whole blocks
-  const RowLoops* vector_;
+  int64_t row_bytes_;  // of q
+  int y_left_ = 0;
   std::vector<Output> outputs_;
-  std::deque<std::vector<int32_t>> prepared_;
+  std::vector<AlignedBuffer> blocks_;
   std::vector<Tensor> kept_;  // what the pointers above point to
 };
 
 class AddNormKernel : public NormKernel {
  public:
   AddNormKernel(const KernelSpec& spec, const RowLoops* vector) : NormKernel(spec, vector), ratios_(add_ratios(spec)) {
-    for (Ratio& ratio : ratios_) prepare(ratio, kAddBits);
+    if (!vector) return;
+    for (const Ratio& ratio : ratios_)
+      if (const auto word = word_ratio(32768, ratio.m, ratio.s)) words_.push_back(*word);
   }
 
   void run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
            const KernelContext& context) const override {
     const int16_t *a = inputs[0].as<int16_t>(), *b = inputs[1].as<int16_t>();
-    run_rows(inputs[0].dims[0], outputs, context, [&](const RowLoops& loops, Columns columns, int64_t t, int16_t* q) {
-      const Term<int16_t> terms[2] = {{a + t * n_, ratios_[0]}, {b + t * n_, ratios_[1]}};
-      loops.add(terms, columns, q);
-    });
+    const bool vector = words_.size() == 2;
+    run_rows(
+        inputs[0].dims[0], outputs, context,
+        [&](int64_t t, int16_t* q) {
+          Term<int16_t> terms[2] = {{a + t * n_, ratios_[0], {}}, {b + t * n_, ratios_[1], {}}};
+          if (!vector) return portable_sum(terms, 2, n_, q);
+          for (int j = 0; j < 2; ++j) terms[j].word = words_[j];
+          return vector_->add(terms, n_, q);
+        },
+        [](int64_t) {});
+  }
+  std::string describe() const override {
+    return vector_ && words_.size() < 2 ? "sums by scalars: a ratio has no halves of 16 bits" : "";
   }
 
  private:
   std::vector<Ratio> ratios_;
+  std::vector<WordRatio> words_;  // of both, if words can
 };
 
 class EmbedNormKernel : public NormKernel {
  public:
   EmbedNormKernel(const KernelSpec& spec, const RowLoops* vector) : NormKernel(spec, vector), tables_(tables_of(spec)) {
+    if (!vector) return;
     for (Table& table : tables_)
-      for (Ratio& ratio : table.ratios) prepare(ratio, kEmbedBits);
+      for (int64_t r = 0; r < table.rows(); ++r)
+        table.words.push_back(
+            word_ratio(127 << kTableCodeLeft, table.m[r], table.s[r] + kTableCodeLeft).value_or(WordRatio{0, 0, 0}));
   }
 
   void run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
@@ -287,21 +340,38 @@ class EmbedNormKernel : public NormKernel {
     const int count = static_cast<int>(tables_.size());
     const int32_t* ids[kMaxTables];
     for (int j = 0; j < count; ++j) ids[j] = inputs[j].as<int32_t>();
-    run_rows(inputs[0].dims[0], outputs, context, [&](const RowLoops& loops, Columns columns, int64_t t, int16_t* q) {
-      Term<int8_t> terms[kMaxTables];
-      for (int j = 0; j < count; ++j) {
-        const Table& table = tables_[j];
-        const int64_t row = ids[j][t], rows = static_cast<int64_t>(table.ratios.size());
-        if (row < 0 || row >= rows)
-          fail(ErrorKind::kContract, "embed_norm: token ", t, " wants row ", row, " of table ", j, ", which has ",
-               rows);
-        terms[j] = {table.codes + row * n_, table.ratios[row]};
-      }
-      loops.embed(terms, count, columns, q);
-    });
+    run_rows(
+        inputs[0].dims[0], outputs, context,
+        [&](int64_t t, int16_t* q) {
+          Term<int8_t> terms[kMaxTables];
+          bool vector = vector_ != nullptr;
+          for (int j = 0; j < count; ++j) {
+            const Table& table = tables_[j];
+            const int64_t row = ids[j][t];
+            if (row < 0 || row >= table.rows())
+              fail(ErrorKind::kContract, "embed_norm: token ", t, " wants row ", row, " of table ", j, ", which has ",
+                   table.rows());
+            terms[j].codes = table.codes + row * n_;
+            if (vector_) terms[j].word = table.words[row];
+            vector = vector && terms[j].word.right > 0;
+          }
+          if (vector) return vector_->embed(terms, count, n_, q);
+          for (int j = 0; j < count; ++j) terms[j].ratio = {tables_[j].m[ids[j][t]], tables_[j].s[ids[j][t]]};
+          return portable_sum(terms, count, n_, q);
+        },
+        [&](int64_t t) {
+          for (int j = 0; j < count; ++j) {
+            const Table& table = tables_[j];
+            const int64_t row = ids[j][t];
+            if (row < 0 || row >= table.rows()) continue;
+            for (int64_t i = 0; i < n_; i += kCacheLine) __builtin_prefetch(table.codes + row * n_ + i);
+            if (vector_) __builtin_prefetch(&table.words[row]);
+          }
+        });
   }
 
  private:
+  static constexpr int64_t kCacheLine = 64;
   std::vector<Table> tables_;
 };
 

@@ -4,35 +4,33 @@
 //   mu = round(256 sum q / n)     d = 256 q - mu     V = sum d^2     V * 4^e in [2^60, 2^62)
 //   rec = floor((2^61 - 1) / isqrt(V * 4^e))         y = mul_shift(d * 2^e, rec, 41), |y| <= 2^20, unit sqrt(n) / 2^20
 //   out = clamp or saturate(shift_right(mul_shift(y, m, s) + beta, 8))
-// Shifting d instead of the product makes the last shift the same for every row (|d| <= sqrt V bounds d * 2^e by 2^31).
+// How vectors compute this, and why it is the same, stands in README.md.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/fixed_point.h"
+#include "kernels/word_product.h"
 #include "tensor/data_type.h"
 
 namespace dyadic::norm {
 
 inline constexpr int64_t kMaxWidth = int64_t{1} << 14;  // V stays below 2^62
-inline constexpr int64_t kBlock = 16;                   // vector loops take whole blocks of columns
 inline constexpr int kMaxTables = 8;
+inline constexpr int kTableCodeLeft = 8;  // table codes enter word products shifted left by this
 
-// A ratio m / 2^s as it is given and as vector loops want it: `high.m` is m << high.shift.m_left.
-struct Ratio {
+struct Ratio {  // m / 2^s
   int32_t m;
   int s;
-  struct {
-    int32_t m;
-    HighShift shift;
-  } high;
 };
 
-// One operand of the sum: a row of codes and its ratio.
+// One operand of the sum: a row of codes and its ratio. `word` is of ratio (of a table's row: with s + kTableCodeLeft).
 template <class Code>
 struct Term {
   const Code* codes;
   Ratio ratio;
+  WordRatio word;
 };
 
 // How one row is normalised.
@@ -41,15 +39,22 @@ struct RowScale {
   int e;
 };
 
+// The same for words: y = (q * high + floor(q * low / 2^16) + add + (q * low mod 2^16 >= bound)) >> right.
+struct WordScale {
+  int16_t high, low;
+  uint16_t bound;
+  int32_t add, right;
+};
+
 // One output: i8 clamped to -127..127, or i16 saturated; one shift, a multiplier and a beta (8 fraction bits) a column.
 struct Output {
   DataType type;
   const int32_t *m, *beta;
   int s;
-  struct {
-    const int32_t *m, *beta;  // m << shift.m_left, beta + 128
-    HighShift shift;
-  } high;
+  // For vectors, each block of columns in the order of Wide: what to add, m << (33 - s - y's own left shift, if that is
+  // positive), and the same with the odd m in the place of even ones. Then out = (high half + add) >> right.
+  const int32_t* blocks;
+  int right;
 };
 
 struct Sums {
@@ -57,19 +62,15 @@ struct Sums {
   uint64_t squares;  // of q^2
 };
 
-// The columns [begin, end) of a row, whose arrays are given from column 0.
-struct Columns {
-  int64_t begin, end;
-};
-
-// What an instruction set supplies. Vector loops take columns in whole blocks and use the `high` forms.
+// What an instruction set supplies. Rows of q are zero from n to the end of its last block.
 struct RowLoops {
+  int64_t block;  // columns
   // q = sat16(shift_right(sum of mul_shift(codes, m, s), 8))
-  void (*add)(const Term<int16_t> terms[2], Columns columns, int16_t* q);
-  void (*embed)(const Term<int8_t>* terms, int count, Columns columns, int16_t* q);
-  Sums (*sums)(const int16_t* q, Columns columns);
-  void (*normalize)(const int16_t* q, const RowScale& scale, Columns columns, int32_t* y);
-  void (*emit)(const int32_t* y, const Output& output, Columns columns, std::byte* out);
+  Sums (*add)(const Term<int16_t> terms[2], int64_t n, int16_t* q);
+  Sums (*embed)(const Term<int8_t>* terms, int count, int64_t n, int16_t* q);
+  // q -> y << y_left -> row of each output
+  void (*finish)(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std::span<const Output> outputs,
+                 std::byte* const* rows);
 };
 
 extern const RowLoops kAvx2Loops;

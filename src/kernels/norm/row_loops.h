@@ -1,59 +1,93 @@
-// The row loops of a norm over Lanes, sixteen i32 of an instruction set (kernels/lanes_*.h).
+// The row loops of a norm over Words, 16 or 32 i16 of an instruction set (kernels/lanes_*.h).
 #pragma once
-#include "kernels/high_product.h"
 #include "kernels/norm/norm.h"
 
 namespace dyadic::norm {
 
-template <class Lanes, class Code>
-inline __attribute__((always_inline)) void sum_terms(const Term<Code>* terms, int count, Columns columns, int16_t* q) {
-  HighProduct<Lanes> products[kMaxTables];
-  Lanes m[kMaxTables];
-  for (int j = 0; j < count; ++j) {
-    products[j] = HighProduct<Lanes>::of(terms[j].ratio.high.shift);
-    m[j] = Lanes::broadcast(terms[j].ratio.high.m);
-  }
-  const Lanes half = Lanes::broadcast(128), fraction = Lanes::broadcast(8);
-  for (int64_t i = columns.begin; i < columns.end; i += kBlock) {
-    Lanes sum = half;
-    for (int j = 0; j < count; ++j) sum = sum + products[j](Lanes::load(terms[j].codes + i), m[j]);
-    (sum >> fraction).store_saturated(q + i);
-  }
+#define DYADIC_INLINE __attribute__((always_inline))
+
+// The first `count` columns of a block; zeros behind them.
+template <class Words, class Code>
+inline DYADIC_INLINE Words load_columns(const Code* p, int64_t count) {
+  if (count == Words::kCount) return Words::load(p);
+  Code part[Words::kCount] = {};
+  __builtin_memcpy(part, p, static_cast<size_t>(count) * sizeof(Code));
+  return Words::load(part);
 }
 
-template <class Lanes>
-void add_terms(const Term<int16_t>* terms, Columns columns, int16_t* q) {
-  sum_terms<Lanes>(terms, 2, columns, q);
+template <class Words, class Code>
+inline DYADIC_INLINE void store_columns(Words x, std::byte* row, int64_t begin, int64_t count) {
+  Code* p = reinterpret_cast<Code*>(row) + begin;
+  if (count == Words::kCount) return x.store(p);
+  Code part[Words::kCount];
+  x.store(part);
+  __builtin_memcpy(p, part, static_cast<size_t>(count) * sizeof(Code));
 }
 
-template <class Lanes>
-void embed_terms(const Term<int8_t>* terms, int count, Columns columns, int16_t* q) {
-  sum_terms<Lanes>(terms, count, columns, q);
+// Calls block(begin, count) for whole blocks of columns and for the rest.
+template <class Words, class Block>
+inline DYADIC_INLINE void for_blocks(int64_t n, const Block& block) {
+  int64_t i = 0;
+  for (; i + Words::kCount <= n; i += Words::kCount) block(i, Words::kCount);
+  if (i < n) block(i, n - i);
 }
 
-template <class Lanes>
-void normalize(const int16_t* q, const RowScale& scale, Columns columns, int32_t* y) {
-  const Lanes left = Lanes::broadcast(8 + scale.e), reciprocal = Lanes::broadcast(scale.reciprocal);
-  const Lanes mu = Lanes::broadcast(static_cast<int32_t>(static_cast<uint32_t>(scale.mu) << scale.e));
-  const Lanes add = Lanes::broadcast(1 << 8), right = Lanes::broadcast(9);  // 41 less the high half's 32
-  for (int64_t i = columns.begin; i < columns.end; i += kBlock)
-    ((mul_high((Lanes::load(q + i) << left) - mu, reciprocal) + add) >> right).store(y + i);
+template <class Words, class WordSums, int kLeft, class Code>
+inline DYADIC_INLINE Sums sum_terms(const Term<Code>* terms, int count, int64_t n, int16_t* q) {
+  using Wide = typename Words::Wide;
+  WordProduct<Words> products[kMaxTables];
+  for (int j = 0; j < count; ++j) products[j] = WordProduct<Words>::of(terms[j].word);
+  const Wide half = Wide::broadcast(128), fraction = Wide::broadcast(8);
+  WordSums sums;
+  for_blocks<Words>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
+    Wide sum = half;
+    for (int j = 0; j < count; ++j)
+      sum = sum + products[j](load_columns<Words>(terms[j].codes + i, columns).template shifted<kLeft>());
+    const Words code = Words::saturated(sum >> fraction);
+    code.store(q + i);
+    sums.add(code);
+  });
+  return {sums.sum(), sums.sum_of_squares()};
 }
 
-template <class Lanes>
-void emit(const int32_t* y, const Output& output, Columns columns, std::byte* out) {
-  const HighProduct<Lanes> product = HighProduct<Lanes>::of(output.high.shift);
-  const Lanes fraction = Lanes::broadcast(8);
-  const auto code = [&](int64_t i) {
-    return (product(Lanes::load(y + i), Lanes::load(output.high.m + i)) + Lanes::load(output.high.beta + i)) >>
-           fraction;
-  };
-  if (output.type == DataType::kI8)
-    for (int64_t i = columns.begin; i < columns.end; i += kBlock)
-      code(i).store_clamped(reinterpret_cast<int8_t*>(out) + i);
-  else
-    for (int64_t i = columns.begin; i < columns.end; i += kBlock)
-      code(i).store_saturated(reinterpret_cast<int16_t*>(out) + i);
+template <class Words, class WordSums>
+Sums add_terms(const Term<int16_t> terms[2], int64_t n, int16_t* q) {
+  return sum_terms<Words, WordSums, 0>(terms, 2, n, q);
 }
+
+template <class Words, class WordSums>
+Sums embed_terms(const Term<int8_t>* terms, int count, int64_t n, int16_t* q) {
+  if (count == 3) return sum_terms<Words, WordSums, kTableCodeLeft>(terms, 3, n, q);  // token, position, type
+  return sum_terms<Words, WordSums, kTableCodeLeft>(terms, count, n, q);
+}
+
+template <class Words>
+void finish(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std::span<const Output> outputs,
+            std::byte* const* rows) {
+  using Wide = typename Words::Wide;
+  const Words low = Words::broadcast(scale.low), bound = Words::broadcast(static_cast<int16_t>(scale.bound));
+  const uint32_t pair = static_cast<uint16_t>(scale.high) | uint32_t{1} << 16;
+  const Wide factors = Wide::broadcast(static_cast<int32_t>(pair)), add = Wide::broadcast(scale.add);
+  const Wide right = Wide::broadcast(scale.right), left = Wide::broadcast(y_left);
+  for_blocks<Words>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
+    const Words x = Words::load(q + i);
+    const Words upper = carried(mul_high(x, low), mul_low(x, low), bound);
+    const Wide y = dot(add, interleave(x, upper), factors) >> right << left, odd = y.odd();
+    for (size_t j = 0; j < outputs.size(); ++j) {
+      const Output& output = outputs[j];
+      const int32_t* block = output.blocks + 3 * i;
+      const Wide m = Wide::load(block + Words::kCount), m_odd = Wide::load(block + 2 * Words::kCount);
+      const Wide code = (mul_high(y, m, odd, m_odd) + Wide::load(block)) >> Wide::broadcast(output.right);
+      if (output.type == DataType::kI8)
+        store_columns<Words, int8_t>(Words::saturated(code), rows[j], i, columns);
+      else
+        store_columns<Words, int16_t>(Words::saturated(code), rows[j], i, columns);
+    }
+  });
+}
+
+template <class Words, class WordSums>
+inline constexpr RowLoops kLoops = {Words::kCount, add_terms<Words, WordSums>, embed_terms<Words, WordSums>,
+                                    finish<Words>};
 
 }  // namespace dyadic::norm

@@ -266,6 +266,34 @@ TEST_F(Norm, AddRatiosOfAllSizes) {
   check_add(n, {INT32_MIN, 18}, {0, 62}, hard_rows(n)[5], hard_rows(n)[5], both(n), false);
 }
 
+// Halves of a multiplier at their ends, times every code.
+TEST_F(Norm, AddOfEveryCode) {
+  const int64_t n = 16384;
+  std::vector<int16_t> every(4 * n);
+  for (int x = 0; x < 65536; ++x) every[x] = static_cast<int16_t>(x);
+  for (int32_t m : {INT32_MAX, 0x7fff8000, 0x7fff7fff, 0x7ffe8000, 0x40008000, 0x40007fff, 0x8000, 0x7fff, 1, -0x8000,
+                    -0x8001, -0x7fff8000, INT32_MIN})
+    for (int s : {16, 17, 18, 23, 40, 45, 46, 47, 48})
+      check_add(n, {m, static_cast<uint8_t>(s)}, {1, 62}, every, every, {output(n, DataType::kI16)}, false);
+}
+
+// Every shift of a row's variance, means of exactly zero (no lower word is added) and reciprocals near 2^31.
+TEST_F(Norm, RowsOfEveryVariance) {
+  for (int64_t n : {16, 48, 64, 256, 384, 1000})
+    for (int shift = 0; shift < 16; ++shift) {
+      std::vector<int16_t> a;
+      const int64_t top = int64_t{1} << shift;
+      for (int64_t offset : {int64_t{0}, int64_t{1}, below(1000), -below(1000)})
+        for (int row = 0; row < 6; ++row)
+          for (int64_t i = 0; i < n; i += 2) {
+            const int64_t x = row == 0 ? top : row == 1 && i == 0 ? top - 1 : 1 + below(top);
+            for (int64_t y : {x, -x}) a.push_back(static_cast<int16_t>(std::clamp<int64_t>(y + offset, -32768, 32767)));
+          }
+      const std::vector<int16_t> zero(a.size());
+      check_add(n, {1 << 30, 22}, {1 << 30, 22}, a, zero, both(n), true);
+    }
+}
+
 TEST_F(Norm, OutputRatiosOfAllSizes) {
   for (int64_t n : {20, 48})
     for (int s = 1; s <= 62; ++s)
