@@ -17,16 +17,14 @@ struct Avx2S16 {
   static constexpr int32_t kOffset = 0;
   static Vector load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
   static void store(void* p, Vector x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
+  static void keep(Vector& x) { asm("" : "+x"(x)); }
   static void prefetch(const std::byte* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
   static Vector broadcast(const std::byte* p) {
     int32_t x;
     std::memcpy(&x, p, 4);
     return _mm256_set1_epi32(x);
   }
-  static void accumulate(Vector& acc, Vector x, Vector w) {
-    const Vector products = _mm256_madd_epi16(x, w);
-    asm("vpaddd %1, %0, %0" : "+x"(acc) : "x"(products));
-  }
+  static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x, w)); }
 };
 
 }  // namespace

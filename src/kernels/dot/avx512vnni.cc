@@ -14,6 +14,7 @@ struct Zmm {
   static constexpr int kLanes = 16, kVectors = 4, kRows = 6, kPrefetchRows = 4;
   static Vector load(const void* p) { return _mm512_loadu_si512(p); }
   static void store(void* p, Vector x) { _mm512_storeu_si512(p, x); }
+  static void keep(Vector& x) { asm("" : "+v"(x)); }
   static void prefetch(const std::byte* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
   static Vector broadcast(const std::byte* p) {
     int32_t x;
@@ -25,10 +26,7 @@ struct Zmm {
 struct VnniU8 : Zmm {
   using Element = int8_t;
   static constexpr int32_t kOffset = 0;
-  static void accumulate(Vector& acc, Vector x, Vector w) {
-    acc = _mm512_dpbusd_epi32(acc, x, w);
-    asm("" : "+v"(acc));
-  }
+  static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm512_dpbusd_epi32(acc, x, w); }
 };
 
 // vpdpbusd wants its first operand unsigned, so it sees a + 128.
@@ -40,10 +38,7 @@ struct VnniS8 : VnniU8 {
 struct VnniS16 : Zmm {
   using Element = int16_t;
   static constexpr int32_t kOffset = 0;
-  static void accumulate(Vector& acc, Vector x, Vector w) {
-    acc = _mm512_dpwssd_epi32(acc, x, w);
-    asm("" : "+v"(acc));
-  }
+  static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm512_dpwssd_epi32(acc, x, w); }
 };
 
 }  // namespace

@@ -12,6 +12,8 @@ extern const PanelDot kDotsPortable[4], kDotsAvx2[4], kDotsAvx512Vnni[4];
 
 namespace {
 
+constexpr int64_t kChunkRows = 192;  // of a that pass through all panels together: a and c stay in the caches
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Modulo 2^32.
@@ -123,26 +125,33 @@ void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int3
 }
 
 size_t product_scratch_bytes(const Panels& b, int64_t M) {
-  return static_cast<size_t>(ceil_div(M * row_bytes(*b.dot, b.K), 64) * 64) + b.scratch_bytes();
+  return static_cast<size_t>(ceil_div(std::min(M, kChunkRows) * row_bytes(*b.dot, b.K), 64) * 64) + b.scratch_bytes();
 }
 
 void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, int32_t* c, int64_t ldc,
              std::byte* scratch) {
   const PanelDot& dot = *b.dot;
-  const DotRows rows = dot_rows(dot, a, lda, M, b.K, scratch);
-  scratch += product_scratch_bytes(b, M) - b.scratch_bytes();
-  const int64_t tiles = ceil_div(M, dot.rows), panels = ceil_div(N, dot.columns);
+  const int64_t panels = ceil_div(N, dot.columns), chunks = ceil_div(M, kChunkRows);
   alignas(64) int32_t partial[kMaxDotRows * kMaxDotColumns];
-  for (int64_t p = 0; p < panels; ++p) {
-    const int64_t column = p * dot.columns, width = std::min<int64_t>(dot.columns, N - column);
-    const bool whole = width == dot.columns;
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t from = M * t / tiles, count = M * (t + 1) / tiles - from;
-      int32_t* to = c + from * ldc + column;
-      // The first tile reads the panel, so it also fetches the next one.
-      multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,
-               t == 0 && p + 1 < panels ? p + 1 : p, scratch);
-      for (int64_t r = 0; !whole && r < count; ++r) std::memcpy(to + r * ldc, partial + r * dot.columns, width * 4);
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const int64_t begin = M * chunk / chunks, M_chunk = M * (chunk + 1) / chunks - begin;
+    const std::byte* a_chunk = static_cast<const std::byte*>(a) + storage_bytes(dot.a, begin * lda);
+    const DotRows rows = dot_rows(dot, a_chunk, lda, M_chunk, b.K, scratch);
+    std::byte* arranged = scratch + product_scratch_bytes(b, M_chunk) - b.scratch_bytes();
+    const int64_t tiles = ceil_div(M_chunk, dot.rows);
+    for (int64_t p = 0; p < panels; ++p) {
+      const int64_t column = p * dot.columns, width = std::min<int64_t>(dot.columns, N - column);
+      const bool whole = width == dot.columns;
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t from = M_chunk * t / tiles, count = M_chunk * (t + 1) / tiles - from;
+        int32_t* to = c + (begin + from) * ldc + column;
+        for (int64_t r = 0; r < count; ++r)  // what a large c waits for otherwise
+          for (int64_t n = 0; n < width; n += 16) __builtin_prefetch(to + r * ldc + n, 1);
+        // The first tile reads the panel, so it also fetches the next one.
+        multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,
+                 t == 0 && p + 1 < panels ? p + 1 : p, arranged);
+        for (int64_t r = 0; !whole && r < count; ++r) std::memcpy(to + r * ldc, partial + r * dot.columns, width * 4);
+      }
     }
   }
 }

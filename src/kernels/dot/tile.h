@@ -2,9 +2,11 @@
 // lies in an anonymous namespace of such a file, so nothing here is shared.
 //
 // Core: Vector, Element (of packed rows and panels, s8 or s16), kLanes (of 32 bits), kVectors (across a panel), kRows,
-// load, store, broadcast (four bytes to all lanes, as the product wants them), accumulate (adds to each lane the
-// products of its group), keep (an empty asm that holds a sum in a register: without it gcc 12 spills them inside the
-// loop, which costs a factor of two; a test disassembles the loop), prefetch, kPrefetchRows.
+// kOffset (PanelDot::a_offset), load, store, prefetch, kPrefetchRows, broadcast (four bytes to all lanes as the product
+// wants them), accumulate (adds to each lane the products of its group) and keep.
+//
+// keep is an empty asm that holds a value in a register. Without it gcc 12 spills sums inside the loop, which costs a
+// factor of two, and reads the panel again for every row of a tile, which costs a quarter of the speed of 2 and 3 rows.
 #pragma once
 #include <cstring>
 
@@ -25,7 +27,10 @@ template <class Core, int kRows>
   for (int64_t g = 0; g < groups; ++g, a += 4, panel += kVectors * kVectorBytes, next += kVectors * kVectorBytes) {
     typename Core::Vector w[kVectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) w[j] = Core::load(panel + j * kVectorBytes);
+    for (int j = 0; j < kVectors; ++j) {
+      w[j] = Core::load(panel + j * kVectorBytes);
+      if (kRows > 1) Core::keep(w[j]);
+    }
     if constexpr (kRows >= Core::kPrefetchRows) {
 #pragma GCC unroll 4
       for (int line = 0; line < kVectors * kVectorBytes; line += 64) Core::prefetch(next + line);
@@ -34,7 +39,10 @@ template <class Core, int kRows>
     for (int r = 0; r < kRows; ++r) {
       const typename Core::Vector x = Core::broadcast(a + r * lda);
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) Core::accumulate(acc[r][j], x, w[j]);
+      for (int j = 0; j < kVectors; ++j) {
+        Core::accumulate(acc[r][j], x, w[j]);
+        Core::keep(acc[r][j]);
+      }
     }
   }
 #pragma GCC unroll 6
