@@ -1,14 +1,18 @@
 // One thread pool; work is split statically, so that results and timings do not depend on who is free.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <memory>
+
+#include "base/function_ref.h"
 
 namespace dyadic {
 
 class ThreadPool {
  public:
-  // `threads` >= 1 counts the calling thread.
+  using Body = FunctionRef<void(int64_t begin, int64_t end, int worker)>;
+
+  // `threads` >= 1 counts the calling thread. Workers that wait look for work for some microseconds before they sleep:
+  // the next composite of a model comes sooner than a sleeping thread wakes.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -16,10 +20,10 @@ class ThreadPool {
 
   int threads() const;
 
-  // Splits [0, count) into at most threads() contiguous parts whose borders are multiples of `grain`, runs body(begin,
-  // end, worker) on each and waits. One caller at a time; an exception of any part is rethrown here.
-  void parallel_for(int64_t count, int64_t grain,
-                    const std::function<void(int64_t begin, int64_t end, int worker)>& body);
+  // Splits [0, count) into at most threads() contiguous parts of nearly equal size whose borders are multiples of
+  // `grain`, runs body(begin, end, worker) on each and waits. Does not allocate. One caller at a time, but any number
+  // of callers if threads() is 1; an exception of any part is rethrown here.
+  void parallel_for(int64_t count, int64_t grain, Body body);
 
  private:
   struct State;

@@ -1,7 +1,6 @@
 // Kernels replace bodies where speed matters; each equals its body in every bit. A kernel row states what it is for;
 // selection checks it; a test runs every row against its body because it is a row.
 #pragma once
-#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -42,8 +41,7 @@ struct KernelContext {
   std::span<std::byte* const> scratch;  // one a worker
 
   // ThreadPool::parallel_for, on the calling thread alone without a pool.
-  void parallel_for(int64_t count, int64_t grain,
-                    const std::function<void(int64_t begin, int64_t end, int worker)>& body) const {
+  void parallel_for(int64_t count, int64_t grain, ThreadPool::Body body) const {
     if (pool) return pool->parallel_for(count, grain, body);
     if (count > 0) body(0, count, 0);
   }
