@@ -89,8 +89,13 @@ Shape parse_shape(std::string_view text) {
 
 Dims bind(const Shape& shape, const Bindings& bindings) {
   Dims dims;
-  for (const auto& dim : shape) dims.push_back(dim.value(bindings));
+  bind_into(dims, shape, bindings);
   return dims;
+}
+
+void bind_into(Dims& dims, const Shape& shape, const Bindings& bindings) {
+  dims.clear();
+  for (const auto& dim : shape) dims.push_back(dim.value(bindings));
 }
 
 Shape to_shape(const Dims& dims) { return Shape(dims.begin(), dims.end()); }

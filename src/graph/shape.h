@@ -34,6 +34,7 @@ Dim element_count(const Shape& shape);
 std::string to_string(const Shape& shape);  // "[T,384]"
 Shape parse_shape(std::string_view text);   // the inverse of to_string; kMalformed
 Dims bind(const Shape& shape, const Bindings& bindings);
+void bind_into(Dims& dims, const Shape& shape, const Bindings& bindings);  // without allocation if dims has the room
 Shape to_shape(const Dims& dims);
 
 // NumPy broadcasting; kContract if two dimensions are neither equal nor 1. A symbol equals only itself.

@@ -1,11 +1,12 @@
-// Runs a Model. A Session owns what is packed once (kernels, tile programs), its threads, and one immutable Plan a
-// capacity bucket: order, static memory, chosen kernels. Any thread may call any member: runs take turns, each with all
-// of the Session's threads. Sessions of one Model share its constants; for runs at the same time, make several.
+// Runs a Model. A Session owns its threads, its memory and one immutable Plan a capacity bucket; what is packed once
+// (kernels, tile programs) it may share with siblings. Any thread may call any member: runs take turns, each with all
+// of the Session's threads. For runs at the same time, make siblings.
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,12 +30,22 @@ enum class Backend : uint8_t {
 using MakeKernel = std::function<std::unique_ptr<Kernel>(const Node& composite, const Body& body, const Ranges& proof,
                                                          const std::vector<Tensor>& operands)>;
 
+// How a Session with several threads uses them, and in what order a batch is run. Whatever the choice, the bits are the
+// same. Where composites treat sequences one by one (Prepared::is_separable) a batch runs in blocks of whole sequences,
+// each through the whole model while it is in the caches.
+enum class Schedule : uint8_t {
+  kAuto,        // kThroughput where every thread gets a fair share of whole sequences, else kLatency
+  kLatency,     // all threads work on each composite of each block
+  kThroughput,  // each thread takes blocks of its own through the model
+};
+
 struct SessionOptions {
   Backend backend = Backend::kKernels;
   Isa isa = active_isa();  // the best instruction set to use
   int threads = 1;
   MakeKernel make_kernel;                            // of kKernels: makes every kernel, if it is set
   std::shared_ptr<const std::vector<Ranges>> proof;  // what prove_model gave, if the caller has it already
+  Schedule schedule = Schedule::kAuto;
 };
 
 // Called with each output of each composite, in order; the view is valid during the call only.
@@ -42,7 +53,7 @@ using Tap = std::function<void(const Node& composite, size_t output, const Tenso
 
 struct StepTime {
   std::string name, composite, executor;
-  int64_t nanoseconds = 0;  // of the last run
+  int64_t nanoseconds = 0;  // of the last run: of all its blocks on all threads together
 };
 
 class Session {
@@ -50,11 +61,17 @@ class Session {
   // Proves the model's ranges unless the options bring the proof; kContract if they cannot be proved.
   Session(std::shared_ptr<const Model> model, SessionOptions options);
   ~Session();
+  // Another Session that shares what this one packed, with threads, plans and memory of its own.
+  std::unique_ptr<Session> sibling(int threads = 1) const;
 
   // `feeds`: a tensor for every input of the main graph. kContract naming the input if one is missing, has the wrong
   // type or shape, holds a number outside the range that the model promises, exceeds a symbol's maximum, or if
-  // sequences overlap. `tap` must not call the Session.
+  // sequences overlap. `tap` must not call the Session; a tapped run is not cut into blocks.
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& feeds, const Tap& tap = {});
+  // The same, inputs and outputs in the order of the main graph. Outputs are the caller's memory, their dimensions as
+  // the inputs make them (kContract otherwise). A run by kernels, of shapes whose bucket was used before, allocates
+  // nothing.
+  void run(std::span<const TensorView> inputs, std::span<const TensorView> outputs);
 
   const Model& model() const;
   const SessionOptions& options() const;
@@ -63,11 +80,12 @@ class Session {
   // Times of the last run, one a composite, if they were switched on.
   void set_profiling(bool on);
   std::vector<StepTime> times() const;
-  // Bytes of the arena of the largest Plan so far.
+  // Bytes of all arenas so far.
   int64_t arena_bytes() const;
 
  private:
   struct State;
+  explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

@@ -42,19 +42,26 @@ std::byte* Tensor::mutable_raw() {
   return mutable_;
 }
 
-int64_t Tensor::at(int64_t i) const {
-  if (is_packed(type_)) {
-    const int width = dyadic::bits(type_);
+namespace {
+
+int64_t element(DataType type, const std::byte* data, int64_t i) {
+  if (is_packed(type)) {
+    const int width = dyadic::bits(type);
     int64_t code = 0;
     for (int b = 0; b < width; ++b) {
       const int64_t bit = i * width + b;
-      code |= static_cast<int64_t>(std::to_integer<int>(data_[bit / 8] >> (bit % 8)) & 1) << b;
+      code |= static_cast<int64_t>(std::to_integer<int>(data[bit / 8] >> (bit % 8)) & 1) << b;
     }
-    return code > highest(type_) ? code - (int64_t{1} << width) : code;
+    return code > highest(type) ? code - (int64_t{1} << width) : code;
   }
-  return dispatch(type_,
-                  [&](auto zero) { return static_cast<int64_t>(reinterpret_cast<const decltype(zero)*>(data_)[i]); });
+  return dispatch(type,
+                  [&](auto zero) { return static_cast<int64_t>(reinterpret_cast<const decltype(zero)*>(data)[i]); });
 }
+
+}  // namespace
+
+int64_t Tensor::at(int64_t i) const { return element(type_, data_, i); }
+int64_t TensorView::at(int64_t i) const { return element(type, data, i); }
 
 void Tensor::set(int64_t i, int64_t v) {
   std::byte* data = mutable_raw();

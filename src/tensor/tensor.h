@@ -91,6 +91,7 @@ struct TensorView {
   std::byte* data = nullptr;
 
   int64_t count() const { return element_count(dims); }
+  int64_t at(int64_t i) const;  // as Tensor::at
   template <class T>
   T* as() const {
     DYADIC_CHECK(kTypeOf<T> == type, "view is ", name(type));

@@ -1,0 +1,114 @@
+#include "runtime/prepared.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+#include "graph/bodies/bodies.h"
+#include "graph/island.h"
+
+namespace dyadic {
+
+KernelSpec kernel_spec(const Model& model, const Node& node, const Ranges& ranges) {
+  const Body& body = model.body(node);
+  KernelSpec spec;
+  spec.composite = node.op;
+  spec.version = body.version;
+  for (const auto& [key, attribute] : node.attributes)
+    if (const auto* integer = std::get_if<int64_t>(&attribute)) spec.integers[key] = *integer;
+  if (node.has("epilogue")) spec.epilogue = parse_epilogue(node.text("epilogue"));
+  const auto operand = [&](ValueId id) {
+    const Value& value = body.graph.value(id);
+    KernelOperand o{value.name, value.type, {}, {}, ranges.values[id]};
+    for (const Dim& dim : value.shape) o.dims.push_back(dim.is_constant() ? dim.factor : -1);
+    return o;
+  };
+  for (size_t i = 0; i < body.graph.inputs.size(); ++i) {
+    spec.inputs.push_back(operand(body.graph.inputs[i]));
+    spec.inputs.back().constant = model.main().value(node.inputs[i]).constant;
+  }
+  for (ValueId id : body.graph.outputs) spec.outputs.push_back(operand(id));
+  return spec;
+}
+
+std::string Step::executor() const {
+  if (row) return row->name;
+  if (kernel) return "given kernel";
+  if (is_island) return "float island";
+  return tile ? "tile program" : "evaluator";
+}
+
+Prepared::Prepared(std::shared_ptr<const Model> m, const SessionOptions& options) : model(std::move(m)) {
+  if (options.isa > detected_isa())
+    fail(ErrorKind::kContract, "this CPU has no ", isa_name(options.isa), " (it has ", isa_name(detected_isa()), ")");
+  proof = options.proof ? options.proof : std::make_shared<const std::vector<Ranges>>(prove_model(*model));
+  const Graph& main = model->main();
+  for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], proof->at(n), options);
+  find_separation();
+}
+
+void Prepared::prepare(const Node& node, const Ranges& proved, const SessionOptions& options) {
+  Step step;
+  step.node = &node;
+  step.body = &model->body(node);
+  const Graph& body = step.body->graph;
+  Spans of{-1, -1};
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const Value& value = model->main().value(node.inputs[i]);
+    step.operands.push_back(value.constant);
+    if (value.is_constant()) continue;
+    step.inputs.push_back(node.inputs[i]);
+    const Value& formal = body.value(body.inputs[i]);
+    if (formal.name == "start") of.start = node.inputs[i];
+    if (formal.name == "length") of.length = node.inputs[i];
+    // The proof's range of a body input may be narrower than its type: it is what callers must keep to.
+    if (model->main().producer(node.inputs[i]) < 0 && !is_real(value.type)) {
+      const Interval range = proved.values[body.inputs[i]];
+      auto [it, fresh] = promised.try_emplace(node.inputs[i], range);
+      if (!fresh) it->second = {std::max(it->second.lo, range.lo), std::min(it->second.hi, range.hi)};
+    }
+  }
+  if (of.start >= 0 && of.length >= 0 && std::find(spans.begin(), spans.end(), of) == spans.end()) spans.push_back(of);
+  step.outputs = node.outputs;
+  step.is_island = is_island(body);
+  step.is_shared = !step.is_island && is_shared_body(node, *step.body);
+  if (!step.is_island && options.backend == Backend::kKernels) {
+    if (options.make_kernel) {
+      step.kernel = options.make_kernel(node, *step.body, proved, step.operands);
+    } else if (step.is_shared) {
+      const KernelSpec spec = kernel_spec(*model, node, proved);
+      step.row = select_kernel(spec, options.isa, &step.why);
+      if (step.row) step.kernel = step.row->make(spec);
+    } else {
+      step.why = "its body is not a shared one";
+    }
+  }
+  if (options.backend != Backend::kEvaluator && !step.is_island && !step.kernel)
+    step.tile.emplace(body, proved, step.operands, options.isa);
+  steps.push_back(std::move(step));
+}
+
+void Prepared::find_separation() {
+  const Graph& main = model->main();
+  if (spans.size() != 1) return;
+  const auto leading = [&](ValueId id) -> std::string {  // the symbol that alone counts a Value's rows
+    const Shape& shape = main.value(id).shape;
+    const bool fixed =
+        std::all_of(shape.begin() + !shape.empty(), shape.end(), [](const Dim& d) { return d.is_constant(); });
+    return !shape.empty() && fixed && shape[0].factor == 1 && shape[0].symbols.size() == 1 ? shape[0].symbols[0] : "";
+  };
+  sequences = leading(spans[0].start);
+  for (ValueId id : main.inputs)
+    if (leading(id) != sequences) tokens = leading(id);
+  if (sequences.empty() || tokens.empty() || leading(spans[0].length) != sequences) return;
+  std::vector<ValueId> ids = main.inputs;
+  for (const Step& step : steps) {
+    if (!step.is_island && !step.is_shared) return;
+    ids.insert(ids.end(), step.outputs.begin(), step.outputs.end());
+  }
+  is_separable = std::all_of(ids.begin(), ids.end(), [&](ValueId id) {
+    const std::string rows = leading(id);
+    return rows == tokens || rows == sequences;
+  });
+}
+
+}  // namespace dyadic

@@ -1,0 +1,168 @@
+// How a Session runs a batch: in blocks, by threads, in the caller's memory, without allocating.
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <random>
+
+#include "runtime/container.h"
+#include "runtime/session.h"
+#include "support.h"
+#include "tensor/token_batch.h"
+
+namespace {
+
+std::atomic<int64_t> allocations{0};
+
+void* allocate(size_t size, size_t alignment) {
+  ++allocations;
+  void* p =
+      alignment ? std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment) : std::malloc(size);
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+
+}  // namespace
+
+// What buffers are made of.
+extern "C" void* aligned_alloc(size_t alignment, size_t size) {
+  ++allocations;
+  void* p = nullptr;
+  return posix_memalign(&p, alignment, size) == 0 ? p : nullptr;
+}
+void* operator new(size_t size) { return allocate(size, 0); }
+void* operator new[](size_t size) { return allocate(size, 0); }
+void* operator new(size_t size, std::align_val_t alignment) { return allocate(size, static_cast<size_t>(alignment)); }
+void* operator new[](size_t size, std::align_val_t alignment) { return allocate(size, static_cast<size_t>(alignment)); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, size_t) noexcept { std::free(p); }
+void operator delete[](void* p, size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace dyadic {
+namespace {
+
+using Feeds = std::map<std::string, Tensor>;
+
+std::shared_ptr<const Model> tiny() {
+  static const auto model = load_model(test::source_path("models/golden/tiny.dyad"));
+  return model;
+}
+
+Feeds batch(std::mt19937_64& random, const std::vector<int>& lengths) {
+  std::vector<std::vector<int32_t>> texts;
+  for (const int length : lengths) {
+    texts.emplace_back();
+    for (int i = 0; i < length; ++i) texts.back().push_back(static_cast<int32_t>(random() % 1000));
+  }
+  return pack_tokens(texts).feeds;
+}
+
+std::vector<TensorView> inputs_of(const Feeds& feeds) {
+  std::vector<TensorView> views;
+  for (ValueId id : tiny()->main().inputs) {
+    const Tensor& feed = feeds.at(tiny()->main().value(id).name);
+    views.push_back({feed.type(), feed.dims(), const_cast<std::byte*>(feed.raw())});
+  }
+  return views;
+}
+
+// Lengths that fill blocks exactly, by one row too many, with texts longer than a block, and many short ones.
+const std::vector<std::vector<int>> kBatches = {
+    {1},
+    {64, 64, 64},
+    {64, 64, 64, 1},
+    {128, 65, 128, 63, 1},
+    {120, 72, 120, 73, 64},
+    std::vector<int>(100, 5),
+    {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30}};
+
+TEST(Session, BlocksThreadsAndSchedulesGiveTheSameBits) {
+  std::mt19937_64 random(test::seed());
+  Session whole(tiny(), {});
+  std::vector<std::unique_ptr<Session>> others;
+  for (const Backend backend : {Backend::kKernels, Backend::kTile})
+    for (const auto& [schedule, threads] :
+         {std::pair(Schedule::kAuto, 2), std::pair(Schedule::kLatency, 2), std::pair(Schedule::kThroughput, 3)})
+      others.push_back(std::make_unique<Session>(
+          tiny(), SessionOptions{.backend = backend, .threads = threads, .schedule = schedule}));
+  const Tap unblocked = [](const Node&, size_t, const TensorView&) {};
+  for (const std::vector<int>& lengths : kBatches) {
+    const Feeds feeds = batch(random, lengths);
+    const Tensor expected = whole.run(feeds, unblocked).at("embedding");
+    EXPECT_EQ(whole.run(feeds).at("embedding"), expected);
+    for (const auto& session : others) EXPECT_EQ(session->run(feeds).at("embedding"), expected) << lengths.size();
+  }
+}
+
+// Sequences in another order, with rows between them that belong to none: nothing to cut, the same results.
+TEST(Session, GapsAndOrderOfSequencesRunAsOneBatch) {
+  std::mt19937_64 random(test::seed());
+  Feeds feeds = batch(random, {100, 90, 80, 70});
+  Session session(tiny(), {.threads = 2});
+  const Tensor all = session.run(feeds).at("embedding");
+  feeds["start"] = Tensor::from<int32_t>({3}, std::vector<int32_t>{270, 0, 190});
+  feeds["length"] = Tensor::from<int32_t>({3}, std::vector<int32_t>{70, 100, 80});
+  const Tensor some = session.run(feeds).at("embedding");
+  const int64_t row = all.bytes() / 4;
+  const int sources[] = {3, 0, 2};
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(std::memcmp(some.raw() + i * row, all.raw() + sources[i] * row, row), 0) << i;
+}
+
+TEST(Session, ASiblingSharesWhatIsPacked) {
+  std::mt19937_64 random(test::seed());
+  const Feeds feeds = batch(random, {30, 60, 90, 120});
+  std::unique_ptr<Session> sibling;
+  Tensor expected;
+  {
+    Session session(tiny(), {});
+    expected = session.run(feeds).at("embedding");
+    const int64_t before = allocations;
+    sibling = session.sibling(2);
+    EXPECT_LT(allocations - before, 2000);  // no weights
+  }
+  EXPECT_EQ(sibling->run(feeds).at("embedding"), expected);
+  EXPECT_EQ(sibling->options().threads, 2);
+}
+
+TEST(Session, ARunOfAShapeSeenBeforeAllocatesNothing) {
+  std::mt19937_64 random(test::seed());
+  for (const int threads : {1, 2})
+    for (const Schedule schedule : {Schedule::kLatency, Schedule::kThroughput}) {
+      Session session(tiny(), {.threads = threads, .schedule = schedule});
+      if (session.explain().find("tile program") != std::string::npos) GTEST_SKIP() << "a composite has no kernel here";
+      // The second shape of a pair shares its bucket with the first.
+      for (const auto& [first, second] : std::vector<std::pair<std::vector<int>, std::vector<int>>>{
+               {{16}, {15}}, {{128}, {121}}, {{100, 100, 100, 100}, {99, 98, 100, 97}}}) {
+        std::vector<Feeds> feeds = {batch(random, first), batch(random, second)};
+        std::vector<std::vector<TensorView>> inputs = {inputs_of(feeds[0]), inputs_of(feeds[1])};
+        Tensor result(DataType::kI16,
+                      {std::ssize(first), tiny()->main().value(tiny()->main().outputs[0]).shape[1].factor});
+        const std::vector<TensorView> outputs = {{result.type(), result.dims(), result.mutable_raw()}};
+        session.run(inputs[0], outputs);
+        const int64_t before = allocations;
+        session.run(inputs[0], outputs);
+        session.run(inputs[1], outputs);
+        EXPECT_EQ(allocations - before, 0) << threads << " threads, " << first.size() << " texts";
+        EXPECT_EQ(result, Session(tiny(), {}).run(feeds[1]).at("embedding"));
+      }
+    }
+}
+
+TEST(Session, OutputsOfAnotherShapeAreRefused) {
+  std::mt19937_64 random(test::seed());
+  const Feeds feeds = batch(random, {5, 6});
+  Session session(tiny(), {});
+  Tensor result(DataType::kI16, {3, 128});
+  const std::vector<TensorView> wrong = {{result.type(), result.dims(), result.mutable_raw()}};
+  EXPECT_THROW(session.run(inputs_of(feeds), wrong), Error);
+  EXPECT_THROW(session.run(inputs_of(feeds), {}), Error);
+  EXPECT_THROW(session.run({}, wrong), Error);
+}
+
+}  // namespace
+}  // namespace dyadic
