@@ -107,8 +107,12 @@ void Prepared::find_separation() {
   }
   is_separable = std::all_of(ids.begin(), ids.end(), [&](ValueId id) {
     const std::string rows = leading(id);
-    return rows == tokens || rows == sequences;
+    return (rows == tokens || rows == sequences) && !is_packed(main.value(id).type);
   });
+  const auto counts_tokens = [&](ValueId id) { return leading(id) == tokens; };
+  for (Step& step : steps)
+    step.is_rowwise = is_separable && std::all_of(step.inputs.begin(), step.inputs.end(), counts_tokens) &&
+                      std::all_of(step.outputs.begin(), step.outputs.end(), counts_tokens);
 }
 
 }  // namespace dyadic

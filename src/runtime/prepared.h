@@ -25,6 +25,7 @@ struct Step {
   std::unique_ptr<const Kernel> kernel;
   std::optional<TileProgram> tile;
   bool is_island = false, is_shared = false;  // the kind of body
+  bool is_rowwise = false;                    // each row of its outputs comes from that row of its inputs
   std::string why;                            // no kernel: the reasons
 
   std::string executor() const;

@@ -19,6 +19,8 @@ namespace {
 
 // Rows of a block: activations of a layer then stay in the second-level cache while its weights pass.
 constexpr int64_t kBlockRows = 192;
+// Rows that a thread needs to have work of its own; below, threads share the columns of each product.
+constexpr int64_t kThreadRows = 8;
 
 // Where every computed Value lies for shapes up to a capacity.
 struct Plan {
@@ -54,7 +56,8 @@ void grow(AlignedBuffer& buffer, size_t bytes) {
 // allocate nothing.
 struct Frame {
   Bindings bindings;
-  std::vector<int64_t> capacity;                         // of the Plan: one a symbol
+  bool splits_rows = false;                              // run_rows() runs what is row by row
+  std::vector<int64_t> capacity;                         // of the Plan: one a symbol, and splits_rows
   std::vector<TensorView> feeds;                         // one a main input: of the block
   std::vector<int32_t> start;                            // counted from the block's first token
   std::vector<std::vector<TensorView>> inputs, outputs;  // one a step
@@ -219,29 +222,45 @@ struct Session::State {
     frame.capacity.clear();
     for (const auto& [name, symbol] : model.symbols)
       frame.capacity.push_back(std::min(bucket(frame.bindings.find(name)->second), symbol.maximum));
+    frame.capacity.push_back(frame.splits_rows);
     const auto known = plans.find(frame.capacity);
     if (known != plans.end()) return known->second;
 
     Bindings capacity;
     for (const auto& [name, symbol] : model.symbols) capacity[name] = frame.capacity[capacity.size()];
-    return plans.emplace(frame.capacity, make_plan(capacity)).first->second;
+    return plans.emplace(frame.capacity, make_plan(capacity, frame.splits_rows)).first->second;
   }
 
-  Plan make_plan(const Bindings& capacity) {
+  // Steps that run_rows() runs together: threads are at different ones of them at a time, so that none may write where
+  // another one reads.
+  bool is_split(size_t n) const {
+    return n < prepared->steps.size() && prepared->steps[n].is_rowwise && prepared->steps[n].kernel;
+  }
+  int first_of_split(size_t n) const {
+    while (is_split(n) && n > 0 && is_split(n - 1)) --n;
+    return static_cast<int>(n);
+  }
+  int last_of_split(size_t n) const {
+    while (is_split(n) && is_split(n + 1)) ++n;
+    return static_cast<int>(n);
+  }
+
+  Plan make_plan(const Bindings& capacity, bool splits_rows) {
     const Graph& main = model.main();
     const std::vector<Step>& steps = prepared->steps;
     std::vector<ValueId> ids;
     std::vector<Lifetime> lifetimes;
     for (size_t n = 0; n < steps.size(); ++n)
       for (ValueId id : steps[n].outputs) {
-        int last = static_cast<int>(n);
+        size_t last = n;
         for (size_t later = n; later < steps.size(); ++later)
-          if (std::count(steps[later].inputs.begin(), steps[later].inputs.end(), id)) last = static_cast<int>(later);
-        if (main.is_output(id)) last = static_cast<int>(steps.size());
+          if (std::count(steps[later].inputs.begin(), steps[later].inputs.end(), id)) last = later;
+        if (main.is_output(id)) last = steps.size();
         ids.push_back(id);
         lifetimes.push_back(
             {storage_bytes(main.value(id).type, element_count(dyadic::bind(main.value(id).shape, capacity))) + 64,
-             static_cast<int>(n), last});
+             splits_rows ? first_of_split(n) : static_cast<int>(n),
+             splits_rows ? last_of_split(last) : static_cast<int>(last)});
       }
     const MemoryPlan memory = plan_memory(lifetimes);
     Plan plan;
@@ -261,7 +280,7 @@ struct Session::State {
   }
 
   // Binds a frame to a block, or to the whole batch, and gives it a Plan with its memory.
-  const Plan& enter(Frame& frame, std::span<const TensorView> feeds, const Block* block) {
+  const Plan& enter(Frame& frame, std::span<const TensorView> feeds, const Block* block, bool is_alone) {
     for (auto& [name, size] : frame.bindings) size = sizes.find(name)->second;
     for (size_t i = 0; i < feeds.size(); ++i) {
       frame.feeds[i].type = feeds[i].type;
@@ -274,6 +293,8 @@ struct Session::State {
       for (size_t i = 0; i < feeds.size(); ++i) cut(frame, i, *block);
       bind_largest(frame.feeds, frame.bindings);
     }
+    frame.splits_rows = !is_alone && pool.threads() > 1 && prepared->is_separable &&
+                        bucket(frame.bindings.find(prepared->tokens)->second) >= kThreadRows * pool.threads();
     const Plan& plan = plan_for(frame);
     grow(frame.arena, plan.arena_bytes);
     return plan;
@@ -344,23 +365,23 @@ struct Session::State {
       return run_shares(feeds, results);
     if (!tap && cut_batch(feeds, 1) && shares[0].size() > 1) {
       for (const Block& block : shares[0]) {
-        enter(frames[0], feeds, &block);
+        enter(frames[0], feeds, &block, false);
         run_block(frames[0], results, &block, team(), tap);
       }
       return;
     }
-    enter(frames[0], feeds, nullptr);
+    enter(frames[0], feeds, nullptr, tap != nullptr);
     run_block(frames[0], results, nullptr, team(), tap);
   }
 
   // Plans and memory for every share first: threads must not change the Session.
   void run_shares(std::span<const TensorView> feeds, std::span<const TensorView> results) {
     for (size_t w = 0; w < shares.size(); ++w)
-      for (const Block& block : shares[w]) reserve(enter(frames[w], feeds, &block), frames[w]);
+      for (const Block& block : shares[w]) reserve(enter(frames[w], feeds, &block, true), frames[w]);
     pool.parallel_for(pool.threads(), 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t w = begin; w < end; ++w)
         for (const Block& block : shares[w]) {
-          enter(frames[w], feeds, &block);
+          enter(frames[w], feeds, &block, true);
           run_block(frames[w], results, &block, {&alone, std::span(worker_pointers).subspan(w, 1)}, {});
         }
     });
@@ -382,24 +403,17 @@ struct Session::State {
     const Graph& main = model.main();
     const Plan& plan = plan_for(frame);
     if (team.pool == &pool) reserve(plan, frame);
-    const auto set_view = [&](ValueId id, TensorView& view) {
-      if (feed_of[id] >= 0) {
-        const TensorView& feed = frame.feeds[feed_of[id]];
-        view.type = feed.type;
-        view.dims = feed.dims;
-        view.data = feed.data;
-      } else {
-        view.type = main.value(id).type;
-        bind_into(view.dims, main.value(id).shape, frame.bindings);
-        view.data = frame.arena.data() + plan.offsets[id];
-      }
-    };
     for (size_t n = 0; n < prepared->steps.size(); ++n) {
+      if (frame.splits_rows && is_split(n)) {
+        const size_t last = last_of_split(n);
+        run_rows(frame, plan, n, last);
+        n = last;
+        continue;
+      }
       const Step& step = prepared->steps[n];
       const int64_t begin = profiling ? now_ns() : 0;
+      set_views(frame, frame, plan, n);
       std::vector<TensorView>&inputs = frame.inputs[n], &outputs = frame.outputs[n];
-      for (size_t i = 0; i < inputs.size(); ++i) set_view(step.inputs[i], inputs[i]);
-      for (size_t i = 0; i < outputs.size(); ++i) set_view(step.outputs[i], outputs[i]);
       if (step.kernel) {
         step.kernel->run(inputs, outputs, {team.pool, team.scratch});
       } else if (step.is_island) {
@@ -414,7 +428,7 @@ struct Session::State {
     }
     TensorView& source = frame.result;
     for (size_t i = 0; i < results.size(); ++i) {
-      set_view(main.outputs[i], source);
+      set_view(frame, plan, main.outputs[i], source);
       int64_t rows_before = 0;
       if (block)
         rows_before = main.value(main.outputs[i]).shape[0].symbols[0] == prepared->tokens ? block->first_token
@@ -423,6 +437,49 @@ struct Session::State {
       std::memcpy(results[i].data + storage_bytes(source.type, rows_before * columns), source.data,
                   static_cast<size_t>(storage_bytes(source.type, source.count())));
     }
+  }
+
+  // Steps first..last, all of them row by row: each thread takes its rows through all of them, without waiting for the
+  // others and with its rows in its own caches.
+  void run_rows(const Frame& frame, const Plan& plan, size_t first, size_t last) {
+    pool.parallel_for(frame.bindings.find(prepared->tokens)->second, 1, [&](int64_t begin, int64_t end, int worker) {
+      Frame& mine = frames[worker];
+      const auto cut_rows = [&](std::vector<TensorView>& views) {
+        for (TensorView& view : views) {
+          const int64_t columns = view.count() / view.dims[0];
+          view.dims[0] = end - begin;
+          view.data += storage_bytes(view.type, begin * columns);
+        }
+      };
+      for (size_t n = first; n <= last; ++n) {
+        const int64_t started = profiling ? now_ns() : 0;
+        set_views(frame, mine, plan, n);
+        cut_rows(mine.inputs[n]);
+        cut_rows(mine.outputs[n]);
+        prepared->steps[n].kernel->run(mine.inputs[n], mine.outputs[n],
+                                       {&alone, std::span(worker_pointers).subspan(worker, 1)});
+        if (profiling) mine.nanoseconds[n] += now_ns() - started;
+      }
+    });
+  }
+
+  // Where a Value of `frame`'s block lies.
+  void set_view(const Frame& frame, const Plan& plan, ValueId id, TensorView& view) {
+    if (feed_of[id] >= 0) {
+      const TensorView& feed = frame.feeds[feed_of[id]];
+      view.type = feed.type;
+      view.dims = feed.dims;
+      view.data = feed.data;
+    } else {
+      view.type = model.main().value(id).type;
+      bind_into(view.dims, model.main().value(id).shape, frame.bindings);
+      view.data = const_cast<std::byte*>(frame.arena.data()) + plan.offsets[id];
+    }
+  }
+  void set_views(const Frame& frame, Frame& views, const Plan& plan, size_t n) {
+    const Step& step = prepared->steps[n];
+    for (size_t i = 0; i < step.inputs.size(); ++i) set_view(frame, plan, step.inputs[i], views.inputs[n][i]);
+    for (size_t i = 0; i < step.outputs.size(); ++i) set_view(frame, plan, step.outputs[i], views.outputs[n][i]);
   }
 
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& feeds, const Tap& tap) {

@@ -53,7 +53,7 @@ using Tap = std::function<void(const Node& composite, size_t output, const Tenso
 
 struct StepTime {
   std::string name, composite, executor;
-  int64_t nanoseconds = 0;  // of the last run: of all its blocks on all threads together
+  int64_t nanoseconds = 0;  // of the last run: all its blocks, added up over threads that each had rows of their own
 };
 
 class Session {
