@@ -9,6 +9,7 @@
 // factor of two, and reads the panel again for every row of a tile, which costs a quarter of the speed of 2 and 3 rows.
 #pragma once
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/dot/panel_dot.h"
 
@@ -64,10 +65,17 @@ void pack_dot_rows(const std::byte* a, int64_t lda, int64_t rows, int64_t K, std
   }
 }
 
+template <class Core, int kRows>
+constexpr auto tile_of() -> std::remove_extent_t<decltype(PanelDot::dot)> {
+  if constexpr (kRows <= Core::kRows)
+    return dot_tile<Core, kRows>;
+  else
+    return nullptr;
+}
+
 template <class Core, class A>
 constexpr PanelDot panel_dot_of(const char* name, Isa isa, DataType a, DataType b) {
   constexpr bool kBytes = sizeof(typename Core::Element) == 1;
-  static_assert(Core::kRows == 6);
   return {.name = name,
           .isa = isa,
           .a = a,
@@ -82,8 +90,8 @@ constexpr PanelDot panel_dot_of(const char* name, Isa isa, DataType a, DataType 
                                        : pack_words,
           .pack_rows = pack_dot_rows<Core, A>,
           .arrange = nullptr,
-          .dot = {nullptr, dot_tile<Core, 1>, dot_tile<Core, 2>, dot_tile<Core, 3>, dot_tile<Core, 4>,
-                  dot_tile<Core, 5>, dot_tile<Core, 6>}};
+          .dot = {nullptr, tile_of<Core, 1>(), tile_of<Core, 2>(), tile_of<Core, 3>(), tile_of<Core, 4>(),
+                  tile_of<Core, 5>(), tile_of<Core, 6>()}};
 }
 
 }  // namespace dyadic

@@ -10,22 +10,27 @@ constexpr int kLanes = 8, kColumns = kEpilogueVectors * kLanes;
 __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 
-template <bool kWide, bool kShiftFirst>
+template <RequantizeForm kForm, bool kWide>
 void requantize(const int32_t* tile, int64_t ldt, int64_t rows, const int32_t* columns, int32_t lo, int32_t hi,
                 std::byte* codes, int64_t ld) {
+  const auto parameter = [&](ColumnRow row, int j) { return load(columns + row * kColumns + j * kLanes); };
   const __m256i lowest = kWide ? _mm256_set1_epi16(lo) : _mm256_set1_epi8(lo);
   const __m256i highest = kWide ? _mm256_set1_epi16(hi) : _mm256_set1_epi8(hi);
   for (int64_t r = 0; r < rows; ++r, tile += ldt, codes += ld) {
     __m256i y[kEpilogueVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kEpilogueVectors; ++j) {
-      const int32_t* p = columns + j * kLanes;
+      const __m256i m = parameter(kMultiplier, j);
       __m256i x = load(tile + j * kLanes);
-      if (kShiftFirst) x = _mm256_sllv_epi32(x, load(p + kPreshift * kColumns));
-      const __m256i even = _mm256_mul_epi32(x, load(p + kMultiplier * kColumns));
-      const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), load(p + kOddMultiplier * kColumns));
-      const __m256i high = _mm256_blend_epi32(_mm256_shuffle_epi32(even, 0xf5), odd, 0xaa);
-      y[j] = _mm256_srav_epi32(_mm256_add_epi32(high, load(p + kRound * kColumns)), load(p + kShift * kColumns));
+      if constexpr (kForm == kProduct32) {
+        y[j] = _mm256_mullo_epi32(x, m);
+      } else {
+        if constexpr (kForm == kHighDwordShiftFirst) x = _mm256_sllv_epi32(x, parameter(kPreshift, j));
+        const __m256i even = _mm256_mul_epi32(x, m),
+                      odd = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), parameter(kOddMultiplier, j));
+        y[j] = _mm256_blend_epi32(_mm256_shuffle_epi32(even, 0xf5), odd, 0xaa);
+      }
+      y[j] = _mm256_srav_epi32(_mm256_add_epi32(y[j], parameter(kRound, j)), parameter(kShift, j));
     }
     const __m256i y01 = _mm256_packs_epi32(y[0], y[1]), y23 = _mm256_packs_epi32(y[2], y[3]);
     if constexpr (kWide) {
@@ -63,9 +68,11 @@ void lookup(std::byte* codes, int64_t ld, int64_t rows, const int8_t* table, con
 
 }  // namespace
 
-const LinearEpilogue kEpilogueAvx2 = {.lanes = kLanes,
-                                      .requantize = {{requantize<false, false>, requantize<false, true>},
-                                                     {requantize<true, false>, requantize<true, true>}},
-                                      .lookup = lookup};
+const LinearEpilogue kEpilogueAvx2 = {
+    .lanes = kLanes,
+    .requantize = {{requantize<kProduct32, false>, requantize<kProduct32, true>},
+                   {requantize<kHighDword, false>, requantize<kHighDword, true>},
+                   {requantize<kHighDwordShiftFirst, false>, requantize<kHighDwordShiftFirst, true>}},
+    .lookup = lookup};
 
 }  // namespace dyadic

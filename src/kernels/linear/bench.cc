@@ -1,6 +1,7 @@
 // linear on the shapes of a small encoder: GMAC/s of each kernel, its share of the multiply-add peak measured in the
 // same run, and oneDNN's u8 x s8 -> s32 matmul, which has no epilogue, beside it. Results are compared before timing.
-// usage: OMP_NUM_THREADS=1 bench_kernels_linear [seconds per figure, default 0.1]   (the variable is for oneDNN)
+// usage: OMP_NUM_THREADS=1 bench_kernels_linear [seconds per figure, default 0.1] [bits of multipliers, default 31]
+// (the variable is for oneDNN)
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -65,7 +66,7 @@ Tensor random_codes(Random& random, Dims dims) {
   return t;
 }
 
-KernelSpec make_spec(const Layer& layer) {
+KernelSpec make_spec(const Layer& layer, int bits) {
   Random random(1, layer.K + layer.N);
   KernelSpec spec{.composite = "linear"};
   const auto parameter = [&](const char* name, Tensor t) {
@@ -76,9 +77,9 @@ KernelSpec make_spec(const Layer& layer) {
   Tensor bias(DataType::kI32, {layer.N}), m(DataType::kI32, {layer.N}), s(DataType::kU8, {1});
   for (int64_t n = 0; n < layer.N; ++n) {
     bias.set(n, static_cast<int64_t>(random.below(20000)) - 10000);
-    m.set(n, (1 << 30) + static_cast<int64_t>(random.below(1 << 30)));
+    m.set(n, int64_t{1 << (bits - 1)} + static_cast<int64_t>(random.below(1 << (bits - 1))));
   }
-  s.set(0, layer.code == DataType::kI8 ? 42 : 36);
+  s.set(0, bits + (layer.code == DataType::kI8 ? 11 : 5));
   parameter("bias", bias);
   parameter("m", m);
   parameter("s", s);
@@ -136,7 +137,7 @@ double dnnl_seconds(double budget, int64_t M, const Layer& layer, const Tensor& 
   });
 }
 
-int run(double budget) {
+int run(double budget, int bits) {
   std::vector<KernelRow> rows;
   for (const KernelRow& row : kernel_rows())
     if (row.composite == std::string("linear") && row.isa <= active_isa()) rows.push_back(row);
@@ -152,8 +153,8 @@ int run(double budget) {
   for (const KernelRow& row : rows) std::printf(" %18s", row.name);
   std::printf(" %18s\n", "oneDNN, product");
   for (const Layer& layer : kLayers)
-    for (int64_t M : {1, 16, 128, 384}) {
-      const KernelSpec spec = make_spec(layer);
+    for (int64_t M : {1, 16, 128, 4096}) {
+      const KernelSpec spec = make_spec(layer, bits);
       Random random(2, M);
       const Tensor x = random_codes(random, {M, layer.K});
       const Runner reference(rows.back(), spec, x);
@@ -182,4 +183,6 @@ int run(double budget) {
 }  // namespace
 }  // namespace dyadic
 
-int main(int argc, char** argv) { return dyadic::run(argc > 1 ? std::atof(argv[1]) : 0.1); }
+int main(int argc, char** argv) {
+  return dyadic::run(argc > 1 ? std::atof(argv[1]) : 0.1, argc > 2 ? std::atoi(argv[2]) : 31);
+}

@@ -9,8 +9,12 @@ namespace dyadic {
 inline constexpr int kEpilogueVectors = 4;  // registers of 32-bit sums that one step takes
 inline constexpr int kMaxEpilogueColumns = 64;
 
-// Rows of the parameters of one step's columns, each one int32 a column in accumulator order.
-// code = ((hi32((acc << kPreshift) * kMultiplier) + kRound) >> kShift), then clamped.
+// How a sum becomes a code before its clamp, fastest first. The parameters are rows of one int32 a column in
+// accumulator order; kOddMultiplier holds at even positions the multiplier of the next.
+//   kProduct32             (acc * m + round) >> shift in 32 bits
+//   kHighDword             (hi32(acc * m) + round) >> shift
+//   kHighDwordShiftFirst   (hi32((acc << preshift) * m) + round) >> shift
+enum RequantizeForm { kProduct32, kHighDword, kHighDwordShiftFirst, kRequantizeForms };
 enum ColumnRow { kMultiplier, kOddMultiplier, kRound, kShift, kPreshift, kColumnRows };
 
 // A step takes `columns()` columns. Accumulator order: position lanes * j + lane holds the column that saturating packs
@@ -19,10 +23,10 @@ struct LinearEpilogue {
   int lanes;  // 32-bit lanes of a register
   constexpr int columns() const { return kEpilogueVectors * lanes; }
 
-  // requantize[16-bit codes][with kPreshift]: columns() codes a row, clamped to [lo, hi]; rows of `tile` are ldt sums
-  // apart, rows of `codes` ld bytes. `columns` holds kColumnRows rows.
-  void (*requantize[2][2])(const int32_t* tile, int64_t ldt, int64_t rows, const int32_t* columns, int32_t lo,
-                           int32_t hi, std::byte* codes, int64_t ld);
+  // requantize[form][16-bit codes]: columns() codes a row, clamped to [lo, hi]; rows of `tile` are ldt sums apart, rows
+  // of `codes` ld bytes. `columns` holds kColumnRows rows.
+  void (*requantize[kRequantizeForms][2])(const int32_t* tile, int64_t ldt, int64_t rows, const int32_t* columns,
+                                          int32_t lo, int32_t hi, std::byte* codes, int64_t ld);
 
   // codes[r, c] = table[(uint8_t)codes[r, c]], in place, where mask[c] is 0xff; other columns stay.
   void (*lookup)(std::byte* codes, int64_t ld, int64_t rows, const int8_t* table, const uint8_t* mask);

@@ -17,28 +17,44 @@ namespace {
 
 constexpr int64_t kChunkRows = 192;  // that pass through all panels together
 constexpr int64_t kMaxBlockColumns = 128;
+constexpr int64_t kBatchTiles = 2;  // whose sums one call of the epilogue takes
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// mul_shift(acc, m, s) + zero_point as one 32x32-bit product's high dword. With k = m_shift + acc_shift and
-// t = s + k - 32 >= 1, ((acc << acc_shift) * (m << m_shift) + 2^(s+k-1)) >> (s+k) equals
-// (hi32(product) + 2^(t-1)) >> t, because 2^(s+k-1) is a multiple of 2^32 and floors compose; the zero point is a
-// multiple of 2^t that passes through the shift.
-struct HighDword {
-  int32_t m, round, shift, acc_shift;
+// The parameters of one column, see RequantizeForm.
+struct ColumnParameters {
+  RequantizeForm form;
+  int32_t m, round, shift, preshift;
 };
 
-// Nothing where the shifted operands do not fit 32 bits. `magnitude` bounds |acc|.
-std::optional<HighDword> high_dword(int32_t m, int s, int64_t zero_point, int64_t magnitude) {
+// mul_shift(acc, m, s) + zero_point = (acc * m + 2^(s-1) + zero_point * 2^s) >> s, the fastest exact way; `magnitude`
+// bounds |acc|. The zero point is a multiple of 2^s that passes through the shift. Nothing where 32 bits do not hold
+// it.
+//
+// In 32 bits where the sum is proved to fit, after common factors 2^k of m and 2^s are taken out.
+std::optional<ColumnParameters> product32(int64_t m, int s, int64_t zero_point, int64_t magnitude) {
+  if (m == 0) s = 0;
+  for (; s > 0 && m % 2 == 0; --s) m /= 2;
+  if (s > 31) return std::nullopt;
+  const int64_t round = (s == 0 ? 0 : int64_t{1} << (s - 1)) + zero_point * (int64_t{1} << s);
+  if (magnitude * std::abs(m) + std::abs(round) >= int64_t{1} << 31) return std::nullopt;
+  return ColumnParameters{kProduct32, static_cast<int32_t>(m), static_cast<int32_t>(round), s, 0};
+}
+
+// As one 32x32-bit product's high dword: with k = m_shift + preshift and t = s + k - 32 >= 1, ((acc << preshift) * (m
+// << m_shift) + 2^(s+k-1)) >> (s+k) equals (hi32(product) + 2^(t-1)) >> t, because 2^(s+k-1) is a multiple of 2^32 and
+// floors compose.
+std::optional<ColumnParameters> high_dword(int64_t m, int s, int64_t zero_point, int64_t magnitude) {
   if (m == 0) s = 33;
   const int missing = std::max(0, 33 - s);
-  const int headroom = m == 0 ? 0 : std::max(0, 30 - log2_floor(std::abs(int64_t{m})));
-  const int m_shift = std::min(missing, headroom), acc_shift = missing - m_shift;
+  const int headroom = m == 0 ? 0 : std::max(0, 30 - log2_floor(std::abs(m)));
+  const int m_shift = std::min(missing, headroom), preshift = missing - m_shift;
   const int t = s + missing - 32;
   const int64_t offset = zero_point * (int64_t{1} << t);
-  if (acc_shift > 31 || magnitude << acc_shift >= int64_t{1} << 31 || std::abs(offset) > 1 << 29) return std::nullopt;
-  return HighDword{static_cast<int32_t>(m * (int64_t{1} << m_shift)),
-                   static_cast<int32_t>((int64_t{1} << (t - 1)) + offset), t, acc_shift};
+  if (preshift > 31 || magnitude << preshift >= int64_t{1} << 31 || std::abs(offset) > 1 << 29) return std::nullopt;
+  return ColumnParameters{preshift == 0 ? kHighDword : kHighDwordShiftFirst,
+                          static_cast<int32_t>(m * (int64_t{1} << m_shift)),
+                          static_cast<int32_t>((int64_t{1} << (t - 1)) + offset), t, preshift};
 }
 
 // A run of a step's columns that goes to one output.
@@ -54,11 +70,11 @@ struct StepTable {
   uint8_t mask[kMaxEpilogueColumns];
 };
 
-enum class Form { kHighDword, kHighDwordShiftFirst, kExact };
+constexpr RequantizeForm kExact = kRequantizeForms;  // scalar, in 64 bits
 
 // One step of the epilogue: as many columns as LinearEpilogue takes.
 struct Step {
-  Form form = Form::kHighDword;
+  RequantizeForm form = kExact;
   std::vector<Segment> segments;  // none beyond the last column
   std::vector<StepTable> tables;
 };
@@ -113,12 +129,13 @@ class PackedLinear : public Kernel {
   }
 
   std::string describe() const override {
-    const auto count = [&](Form form) {
-      return std::count_if(steps_.begin(), steps_.end(), [&](const Step& s) { return s.form == form; });
-    };
-    return cat(dot_.name, ", ", dot_.rows, "x", dot_.columns, " tile; of ", steps_.size(),
-               " column groups: ", count(Form::kHighDword), " high-dword requantize, ",
-               count(Form::kHighDwordShiftFirst), " with the sum shifted first, ", count(Form::kExact), " in 64 bits");
+    std::string text =
+        cat(dot_.name, ", ", dot_.rows, "x", dot_.columns, " tile; requantize of ", steps_.size(), " column groups:");
+    const char* names[] = {"in 32 bits", "high-dword", "with the sum shifted first", "in 64 bits"};
+    for (int form = kProduct32; form <= kExact; ++form)
+      if (const auto n = std::count_if(steps_.begin(), steps_.end(), [&](const Step& s) { return s.form == form; }))
+        text += cat(text.back() == ':' ? " " : ", ", n, " ", names[form]);
+    return text;
   }
 
  private:
@@ -141,23 +158,30 @@ class PackedLinear : public Kernel {
         start_[q] = static_cast<int32_t>(static_cast<uint32_t>(start_[q]) + static_cast<uint32_t>(p_.bias[order[q]]));
   }
 
+  // All columns of a step take one form: 32-bit products where every one of them may.
   void pack_columns(size_t step) {
     const int P = epilogue_.columns();
+    std::vector<ColumnParameters> columns;
+    for (const auto& parameters : {product32, high_dword}) {
+      columns.assign(P, {kProduct32, 0, 0, 0, 0});
+      RequantizeForm form = kProduct32;
+      for (int q = 0; q < P && form != kExact; ++q) {
+        const int64_t n = column_of(step * P + q);
+        if (n >= p_.N) continue;
+        const auto found = parameters(p_.m[n], p_.s[n], p_.zero_point, p_.magnitude[n]);
+        if (found) columns[q] = *found;
+        form = found ? std::max(form, found->form) : kExact;
+      }
+      steps_[step].form = form;
+      if (form != kExact) break;
+    }
     int32_t* rows = columns_.as<int32_t>() + step * kColumnRows * P;
     for (int q = 0; q < P; ++q) {
-      const int64_t column = column_of(step * P + q);
-      if (column >= p_.N) continue;
-      const auto form = high_dword(p_.m[column], p_.s[column], p_.zero_point, p_.magnitude[column]);
-      if (!form) {
-        steps_[step].form = Form::kExact;
-        return;
-      }
-      if (form->acc_shift > 0) steps_[step].form = Form::kHighDwordShiftFirst;
-      rows[kMultiplier * P + q] = form->m;
-      if (q % 2 == 1) rows[kOddMultiplier * P + q - 1] = form->m;
-      rows[kRound * P + q] = form->round;
-      rows[kShift * P + q] = form->shift;
-      rows[kPreshift * P + q] = form->acc_shift;
+      rows[kMultiplier * P + q] = columns[q].m;
+      if (q % 2 == 1) rows[kOddMultiplier * P + q - 1] = columns[q].m;
+      rows[kRound * P + q] = columns[q].round;
+      rows[kShift * P + q] = columns[q].shift;
+      rows[kPreshift * P + q] = columns[q].preshift;
     }
   }
 
@@ -188,24 +212,41 @@ class PackedLinear : public Kernel {
     const int64_t rows = end - begin, tiles = ceil_div(rows, dot_.rows);
     const DotRows a = dot_rows(dot_, x.as<int8_t>() + begin * p_.K, p_.K, rows, p_.K, scratch);
     scratch += product_scratch_bytes(panels_, rows) - panels_.scratch_bytes();
-    // Tiles of nearly equal height: a tile of one row costs as much as one of several.
+    // Tiles of nearly equal height: a tile of one row costs as much as one of several. The sums of a few tiles wait in
+    // the first-level cache for one call of the epilogue.
+    alignas(64) int32_t sums[kBatchTiles * kMaxDotRows * kMaxBlockColumns];
+    const int64_t panels = block_ / dot_.columns, steps = block_ / epilogue_.columns();
     for (int64_t block = first; block < last; ++block)
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t from = rows * tile / tiles, to = rows * (tile + 1) / tiles;
-        // The first tile reads the panels, so it also fetches the next ones.
-        const int64_t wanted = tile == 0 && block + 1 < last ? block + 1 : block;
-        run_tile(a.from(from), to - from, block, wanted, outputs, begin + from, scratch);
+      for (int64_t tile = 0, done = 0; tile < tiles; tile += kBatchTiles) {
+        const int64_t batch = std::min(tiles, tile + kBatchTiles), left = tiles - tile;
+        const int64_t batch_rows = ((rows - done) * (batch - tile) + left - 1) / left;
+        for (int64_t s = 0; s < steps; ++s) fetch_step(batch_rows, block * steps + s, outputs, begin + done);
+        int64_t row = 0;
+        for (int64_t t = tile; t < batch; ++t) {
+          const int64_t height = (batch_rows - row + batch - t - 1) / (batch - t);
+          // The first tile reads the panels, so it also fetches the next ones.
+          const int64_t wanted = t == 0 && block + 1 < last ? block + 1 : block;
+          for (int64_t p = 0; p < panels; ++p)
+            multiply(panels_, block * panels + p, a.from(done + row), height,
+                     start_.data() + block * block_ + p * dot_.columns, sums + row * block_ + p * dot_.columns, block_,
+                     wanted * panels + p, scratch);
+          row += height;
+        }
+        for (int64_t s = 0; s < steps; ++s)
+          run_step(sums + s * epilogue_.columns(), batch_rows, block * steps + s, outputs, begin + done);
+        done += batch_rows;
       }
   }
 
-  void run_tile(DotRows a, int64_t rows, int64_t block, int64_t wanted, std::span<const TensorView> outputs,
-                int64_t row, std::byte* scratch) const {
-    alignas(64) int32_t sums[kMaxDotRows * kMaxBlockColumns];
-    const int64_t panels = block_ / dot_.columns, steps = block_ / epilogue_.columns();
-    for (int64_t p = 0; p < panels; ++p)
-      multiply(panels_, block * panels + p, a, rows, start_.data() + block * block_ + p * dot_.columns,
-               sums + p * dot_.columns, block_, wanted * panels + p, scratch);
-    for (int64_t s = 0; s < steps; ++s) run_step(sums + s * epilogue_.columns(), rows, block * steps + s, outputs, row);
+  // Where the codes of a step go: a large output is not in the caches yet.
+  void fetch_step(int64_t rows, size_t step, std::span<const TensorView> outputs, int64_t row) const {
+    const int64_t code_bytes = wide_ ? 2 : 1;
+    for (const Segment& segment : steps_[step].segments) {
+      const int64_t ld = p_.splits[segment.output] * code_bytes;
+      const std::byte* y = outputs[segment.output].data + row * ld + segment.column * code_bytes;
+      for (int64_t r = 0; r < rows; ++r, y += ld)
+        for (int64_t at = 0; at < segment.count * code_bytes; at += 64) __builtin_prefetch(y + at, 1);
+    }
   }
 
   void run_step(const int32_t* sums, int64_t rows, size_t step, std::span<const TensorView> outputs,
@@ -218,7 +259,7 @@ class PackedLinear : public Kernel {
       std::byte* y = outputs[segments.front().output].data + row * ld + segments.front().column * code_bytes;
       return run_epilogue(sums, rows, step, y, ld);
     }
-    alignas(64) std::byte codes[kMaxDotRows * kMaxEpilogueColumns * 2];
+    alignas(64) std::byte codes[kBatchTiles * kMaxDotRows * kMaxEpilogueColumns * 2];
     const int64_t ld = P * code_bytes;
     run_epilogue(sums, rows, step, codes, ld);
     for (const Segment& segment : segments)
@@ -230,12 +271,11 @@ class PackedLinear : public Kernel {
   }
 
   void run_epilogue(const int32_t* sums, int64_t rows, size_t step, std::byte* codes, int64_t ld) const {
-    const Form form = steps_[step].form;
-    if (form == Form::kExact)
+    const RequantizeForm form = steps_[step].form;
+    if (form == kExact)
       requantize_exact(sums, rows, step, codes, ld);
     else
-      epilogue_.requantize[wide_][form == Form::kHighDwordShiftFirst](sums, block_, rows, columns(step), p_.clamp.lo,
-                                                                      p_.clamp.hi, codes, ld);
+      epilogue_.requantize[form][wide_](sums, block_, rows, columns(step), p_.clamp.lo, p_.clamp.hi, codes, ld);
     for (const StepTable& t : steps_[step].tables)
       epilogue_.lookup(codes, ld, rows, tables_.as<int8_t>() + 256 * t.table, t.mask);
   }

@@ -354,7 +354,7 @@ TEST_P(LinearKernel, EqualsItsBody) {
   }
 }
 
-// The three ways to requantize are chosen as meant: the tests above then cover them.
+// The ways to requantize are chosen as meant: the tests above then cover them.
 TEST_P(LinearKernel, ChoosesTheFormOfRequantize) {
   if (GetParam().isa == Isa::kPortable) GTEST_SKIP() << "SKIPPED: plain loops have one form";
   Generator generate(10);
@@ -365,9 +365,13 @@ TEST_P(LinearKernel, ChoosesTheFormOfRequantize) {
     return make(c)->describe();
   };
   using testing::HasSubstr;
+  // 384 products of codes below 128 sum up to at most 2^22.6.
+  EXPECT_THAT(form(-3, 8), HasSubstr("1 in 32 bits"));
+  EXPECT_THAT(form(0, 62), HasSubstr("1 in 32 bits"));
+  EXPECT_THAT(form(251, 12), HasSubstr("1 in 32 bits"));
+  EXPECT_THAT(form(251 << 23, 12 + 23), HasSubstr("1 in 32 bits"));
+  EXPECT_THAT(form(1001, 14), HasSubstr("1 high-dword"));
   EXPECT_THAT(form(INT32_MAX, 40), HasSubstr("1 high-dword"));
-  EXPECT_THAT(form(-3, 8), HasSubstr("1 high-dword"));
-  EXPECT_THAT(form(0, 1), HasSubstr("1 high-dword"));
   EXPECT_THAT(form(INT32_MAX, 31), HasSubstr("1 with the sum shifted first"));
   EXPECT_THAT(form(INT32_MAX, 20), HasSubstr("1 in 64 bits"));
 }
