@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "commands.h"
+#include "commit.h"
 
 namespace dyadic::cli {
 namespace {
@@ -10,92 +11,165 @@ namespace {
 Json to_json(const Spread& s) { return {{"min", s.min}, {"median", s.median}, {"max", s.max}}; }
 
 Json to_json(const BenchReport& r) {
+  const auto limited = [&](double fraction) { return r.limit_gmacs > 0 ? Json(fraction) : Json(); };
   Json json = {{"cpu", r.cpu},
                {"isa", std::string(isa_name(r.isa))},
                {"threads", r.threads},
-               {"limit_gmacs", r.limit_gmacs > 0 ? Json(r.limit_gmacs) : Json()},
+               {"commit", DYADIC_COMMIT},
+               {"limit_gmacs", limited(r.limit_gmacs)},
                {"results", Json::array()}};
   for (const auto& result : r.results) {
     Json row = {{"batch", result.batch},
-                {"length", result.length},
+                {"length", result.length ? Json(result.length) : Json()},
+                {"texts", result.texts},
+                {"tokens", result.tokens},
                 {"ms", to_json(result.ms)},
                 {"baseline_ms", result.baseline ? to_json(*result.baseline) : Json()},
                 {"macs", result.macs},
                 {"gmacs", result.gmacs},
-                {"fraction", r.limit_gmacs > 0 ? Json(result.fraction) : Json()},
+                {"fraction", limited(result.fraction)},
+                {"profiled_ms", result.profiled_ms},
                 {"layers", Json::array()}};
     for (const auto& layer : result.layers)
-      row["layers"].push_back(
-          {{"name", layer.name}, {"executor", layer.executor}, {"ms", layer.ms}, {"macs", layer.macs}});
+      row["layers"].push_back({{"name", layer.name},
+                               {"executor", layer.executor},
+                               {"ms", layer.ms},
+                               {"macs", layer.macs},
+                               {"fraction", limited(layer.fraction)}});
     json["results"].push_back(std::move(row));
   }
   return json;
 }
 
-int bench(BenchRequest request, const std::string& batches, const std::string& lengths, bool layers,
-          const Common& common) {
-  request.batches.clear();
-  request.lengths.clear();
-  for (int b : parse_numbers(batches, "--batch")) request.batches.push_back(b);
-  for (int l : parse_numbers(lengths, "--length")) request.lengths.push_back(l);
-  request.threads = common.threads;
-  request.seed = common.seed;
-  request.isa = active_isa();
-  const BenchReport r = bench_model(request);
-  if (common.json) {
-    fmt::print("{}\n", to_json(r).dump());
-    return 0;
+std::string shape_name(const BenchResult& result) {
+  return result.length ? fmt::format("{} x {}", result.batch, result.length) : fmt::format("{} x text", result.batch);
+}
+
+// A line a shape, or with `layers` a line a layer; "outside" is what a run spends outside its layers.
+void print_csv(const BenchReport& r, bool layers) {
+  const auto line = [&](const BenchResult& result, const std::string& layer, double ms, double min, double max,
+                        int64_t macs, double fraction) {
+    fmt::print("\"{}\",{},{},{},{},{},{},{},{},{:.6g},{:.6g},{:.6g},{},{:.4f}\n", r.cpu, isa_name(r.isa), r.threads,
+               DYADIC_COMMIT, result.batch, result.length ? std::to_string(result.length) : "text", result.texts,
+               result.tokens, layer, ms, min, max, macs, fraction);
+  };
+  fmt::print("cpu,isa,threads,commit,batch,length,texts,tokens,layer,ms,min_ms,max_ms,macs,fraction\n");
+  for (const auto& result : r.results) {
+    line(result, "", result.ms.median, result.ms.min, result.ms.max, result.macs, result.fraction);
+    if (!layers) continue;
+    double outside = result.profiled_ms;
+    for (const auto& layer : result.layers) {
+      line(result, layer.name, layer.ms, layer.ms, layer.ms, layer.macs, layer.fraction);
+      outside -= layer.ms;
+    }
+    line(result, "outside", outside, outside, outside, 0, 0);
   }
+}
+
+// Each layer's share of one run, what all of them are together, and what is outside them.
+void print_layers(const BenchReport& r, const BenchResult& result) {
+  fmt::print("\n{}\n", shape_name(result));
+  std::vector<std::vector<std::string>> rows;
+  const auto add = [&](const std::string& name, const std::string& executor, double ms, int64_t macs, double fraction) {
+    rows.push_back({name, executor, fmt::format("{:.4f}", ms), fmt::format("{:.1f} %", 100 * ms / result.profiled_ms),
+                    macs ? fmt::format("{:.1f}", static_cast<double>(macs) / ms / 1e6) : "-",
+                    fraction > 0 ? fmt::format("{:.0f} %", 100 * fraction) : "-"});
+  };
+  double sum = 0;
+  for (const auto& layer : result.layers) {
+    add(layer.name, layer.executor, layer.ms, layer.macs, layer.fraction);
+    sum += layer.ms;
+  }
+  add("all layers", "", sum, result.macs, r.limit_gmacs > 0 ? result.fraction * result.ms.median / sum : 0);
+  add("outside them", "", result.profiled_ms - sum, 0, 0);
+  add("this run", "", result.profiled_ms, result.macs, 0);
+  print_table({"layer", "executor", "ms", "share", "GMAC/s", "of limit"}, rows);
+}
+
+void print_results(const BenchReport& r) {
   fmt::print("{}, {}, {} thread{}; results checked against the portable kernels\n", r.cpu, isa_name(r.isa), r.threads,
              r.threads == 1 ? "" : "s");
   if (r.limit_gmacs > 0) fmt::print("limit of its 8-bit products, measured now: {:.1f} GMAC/s\n", r.limit_gmacs);
   fmt::print("\n");
   std::vector<std::vector<std::string>> rows;
   for (const auto& result : r.results) {
-    rows.push_back({fmt::format("{} x {}", result.batch, result.length), fmt::format("{:.3f}", result.ms.median),
-                    fmt::format("{:.3f}", result.ms.min), fmt::format("{:.3f}", result.ms.max),
-                    fmt::format("{:.1f}", result.gmacs),
+    const double seconds = result.ms.median * 1e-3;
+    rows.push_back({shape_name(result), fmt::format("{:.3f}", result.ms.median), fmt::format("{:.3f}", result.ms.min),
+                    fmt::format("{:.3f}", result.ms.max), fmt::format("{:.0f}", result.texts / seconds),
+                    fmt::format("{:.0f}", result.tokens / seconds), fmt::format("{:.1f}", result.gmacs),
                     r.limit_gmacs > 0 ? fmt::format("{:.0f} %", 100 * result.fraction) : "-",
                     result.baseline ? fmt::format("{:.2f}", result.baseline->median) : "-",
                     result.baseline ? fmt::format("{:.2f}x", result.baseline->median / result.ms.median) : "-"});
   }
-  print_table({"batch x length", "median ms", "min", "max", "GMAC/s", "of limit", "float ms", "speed-up"}, rows);
-  if (layers)
-    for (const auto& result : r.results) {
-      fmt::print("\n{} x {}\n", result.batch, result.length);
-      rows.clear();
-      for (const auto& layer : result.layers)
-        rows.push_back({layer.name, layer.executor, fmt::format("{:.4f}", layer.ms),
-                        layer.macs ? fmt::format("{:.1f}", static_cast<double>(layer.macs) / layer.ms / 1e6) : "-"});
-      print_table({"layer", "executor", "ms", "GMAC/s"}, rows);
-    }
+  print_table({"batch x length", "median ms", "min", "max", "texts/s", "tokens/s", "GMAC/s", "of limit", "float ms",
+               "speed-up"},
+              rows);
+}
+
+struct BenchOptions {
+  BenchRequest request;
+  std::string batches = "1,32", lengths = "16,128,384", columns;
+  bool layers = false, csv = false;
+};
+
+int bench(BenchOptions options, const Common& common) {
+  BenchRequest& request = options.request;
+  request.batches.clear();
+  request.lengths.clear();
+  for (int b : parse_numbers(options.batches, "--batch")) request.batches.push_back(b);
+  for (int l : parse_numbers(options.lengths, "--length")) request.lengths.push_back(l);
+  if (!options.columns.empty()) request.columns = parse_numbers(options.columns, "--columns");
+  request.threads = common.threads;
+  request.seed = common.seed;
+  request.isa = active_isa();
+  const BenchReport r = bench_model(request);
+  if (common.json) {
+    fmt::print("{}\n", to_json(r).dump());
+  } else if (options.csv) {
+    print_csv(r, options.layers);
+  } else {
+    print_results(r);
+    if (options.layers)
+      for (const auto& result : r.results) print_layers(r, result);
+  }
   return 0;
 }
 
 }  // namespace
 
 Action add_bench(CLI::App& app) {
-  auto request = std::make_shared<BenchRequest>();
-  auto batches = std::make_shared<std::string>("1,32"), lengths = std::make_shared<std::string>("16,128,384");
-  auto layers = std::make_shared<bool>(false);
-  app.add_option("MODEL", request->model, "A .dyad file")->required();
-  app.add_option("--batch", *batches, "Batch sizes")->capture_default_str();
-  app.add_option("--length", *lengths, "Tokens a text")->capture_default_str();
-  app.add_option("--baseline", request->baseline, "A float model folder, timed in turn with ours");
-  app.add_option("--repetitions", request->repetitions, "Runs a shape; 0: about a second's worth, at least 5")
+  auto options = std::make_shared<BenchOptions>();
+  BenchRequest& request = options->request;
+  app.add_option("MODEL", request.model, "A .dyad file")->required();
+  app.add_option("--batch", options->batches, "Batch sizes")->capture_default_str();
+  auto* length = app.add_option("--length", options->lengths, "Tokens a text")->capture_default_str();
+  auto* text =
+      app.add_option("--text", request.text, "A file of texts, plain or .zst: run them with their own lengths");
+  text->excludes(length);
+  app.add_option("--columns", options->columns, "Columns of a .tsv of texts, e.g. 6,7")->needs(text);
+  app.add_option("--sample", request.sample, "At most this many of the texts, drawn by --seed; 0: all")
+      ->check(CLI::Range(0, 10000000))
+      ->capture_default_str()
+      ->needs(text);
+  app.add_option("--baseline", request.baseline, "A float model folder, timed in turn with ours");
+  app.add_option("--repetitions", request.repetitions, "Runs a shape; 0: about a second's worth, at least 5")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
-  app.add_flag("--layers", *layers, "Also time every layer");
+  app.add_flag("--layers", options->layers, "Also the layers of one run, which add up to it");
+  app.add_flag("--csv", options->csv, "Comma-separated values instead of tables");
   set_help(
       app,
-      "Runs every batch size with every length on random token ids, after comparing the result with the portable\n"
-      "kernels' in every bit. Prints median, minimum and maximum milliseconds, GMAC/s, and their share of what the\n"
-      "processor's products could do at most, measured in the same run (see `dyadic doctor`).\n"
-      "JSON: {\"cpu\", \"isa\", \"threads\", \"limit_gmacs\", \"results\": [{\"batch\", \"length\", \"ms\": {\"min\",\n"
-      "\"median\", \"max\"}, \"baseline_ms\", \"macs\", \"gmacs\", \"fraction\", \"layers\"}]}",
+      "Runs every batch size with every length on random token ids, or with --text packed batches of texts as they\n"
+      "come, after comparing the result with the portable kernels' in every bit. Prints median, minimum and maximum\n"
+      "milliseconds (of all the texts, with --text), GMAC/s, and their share of what the processor's 8-bit products\n"
+      "could do at most, measured in the same run (see `dyadic doctor`).\n"
+      "JSON: {\"cpu\", \"isa\", \"threads\", \"commit\", \"limit_gmacs\", \"results\": [{\"batch\", \"length\",\n"
+      "\"texts\", \"tokens\", \"ms\": {\"min\", \"median\", \"max\"}, \"baseline_ms\", \"macs\", \"gmacs\",\n"
+      "\"fraction\", \"profiled_ms\", \"layers\": [{\"name\", \"executor\", \"ms\", \"macs\", \"fraction\"}]}]}",
       {"dyadic bench minilm.dyad --batch 1,32 --length 16,128,384 --baseline all-MiniLM-L6-v2",
-       "dyadic bench minilm.dyad --batch 1 --length 128 --layers"});
-  return [=](const Common& common) { return bench(*request, *batches, *lengths, *layers, common); };
+       "dyadic bench minilm.dyad --batch 1 --length 128 --layers",
+       "dyadic bench minilm.dyad --batch 32 --text sentences.txt"});
+  return [options](const Common& common) { return bench(*options, common); };
 }
 
 }  // namespace dyadic::cli

@@ -9,6 +9,7 @@
 #include "api/verify.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "io/datasets/text.h"
 #include "io/huggingface/importer.h"
 #include "real/executor.h"
 #include "runtime/container.h"
@@ -26,83 +27,169 @@ Spread spread(std::vector<double> samples) {
   return {samples.front(), samples[samples.size() / 2], samples.back()};
 }
 
-std::vector<TokenIds> random_batch(Random& random, int64_t vocabulary, int64_t batch, int64_t length) {
+// The batches of one pass.
+using Pass = std::vector<TokenBatch>;
+
+Pass random_pass(Random& random, int64_t vocabulary, int64_t batch, int64_t length) {
   std::vector<TokenIds> texts;
   for (int64_t b = 0; b < batch; ++b) texts.push_back(random_tokens(random, vocabulary, length));
-  return texts;
+  return {pack_tokens(texts)};
 }
+
+std::vector<TokenIds> read_ids(const BenchRequest& request) {
+  std::vector<std::string> texts =
+      request.columns.empty() ? read_lines(request.text) : read_columns(request.text, request.columns);
+  if (request.sample > 0) texts = sample_texts(std::move(texts), static_cast<size_t>(request.sample), request.seed);
+  if (texts.empty()) fail(ErrorKind::kMalformed, request.text, ": no texts");
+  const auto encoder = open_encoder(request.model, {{Backend::kKernels, request.isa}});
+  std::vector<TokenIds> ids;
+  ids.reserve(texts.size());
+  for (const std::string& text : texts) ids.push_back(encoder->tokenize(text));
+  return ids;
+}
+
+Pass text_pass(std::span<const TokenIds> texts, int64_t batch) {
+  Pass pass;
+  for (size_t i = 0; i < texts.size(); i += static_cast<size_t>(batch))
+    pass.push_back(pack_tokens(texts.subspan(i, std::min(static_cast<size_t>(batch), texts.size() - i))));
+  return pass;
+}
+
+class Bench {
+ public:
+  explicit Bench(const BenchRequest& request)
+      : request_(request),
+        model_(load_model(request.model)),
+        session_(model_, {Backend::kKernels, request.isa, request.threads}),
+        portable_(model_, {Backend::kKernels, Isa::kPortable, request.threads}),
+        output_(model_->main().value(model_->main().outputs.at(0)).name) {
+    if (!request.baseline.empty()) baseline_.emplace(import_huggingface(request.baseline).graph, request.threads);
+    report_.cpu = cpu_model();
+    report_.isa = request.isa;
+    report_.threads = request.threads;
+    report_.limit_gmacs = dot_limit(request.isa, request.threads) * 1e-9;
+  }
+
+  BenchReport run() {
+    if (request_.text.empty()) {
+      Random random(request_.seed, 1);
+      const int64_t vocabulary = input_range(*model_, "token").hi + 1;
+      for (int64_t batch : request_.batches)
+        for (int64_t length : request_.lengths)
+          measure(batch, length, [&] { return random_pass(random, vocabulary, batch, length); });
+    } else {
+      const auto ids = read_ids(request_);
+      for (int64_t batch : request_.batches) measure(batch, 0, [&] { return text_pass(ids, batch); });
+    }
+    return std::move(report_);
+  }
+
+ private:
+  template <class MakePass>
+  void measure(int64_t batch, int64_t length, const MakePass& make_pass) {
+    check_interrupted();
+    Pass pass = make_pass();
+    check(pass);
+    BenchResult result;
+    result.batch = batch;
+    result.length = length;
+    for (const TokenBatch& b : pass) {
+      result.texts += b.texts;
+      result.tokens += b.tokens;
+    }
+    if (baseline_) run_pass(*baseline_, pass);
+    std::vector<double> ours, theirs;
+    session_.set_profiling(false);
+    const double begin = now_ms();
+    constexpr double kBudget = 1000;  // milliseconds a shape
+    const auto enough = [&](size_t rounds) {
+      return request_.repetitions ? rounds >= static_cast<size_t>(request_.repetitions)
+                                  : rounds >= 5 && now_ms() - begin >= kBudget;
+    };
+    while (!enough(ours.size())) {
+      pass = make_pass();
+      ours.push_back(run_pass(session_, pass));
+      if (baseline_) theirs.push_back(run_pass(*baseline_, pass));
+    }
+    result.ms = spread(std::move(ours));
+    if (baseline_) result.baseline = spread(std::move(theirs));
+    profile(pass, result);
+    result.gmacs = static_cast<double>(result.macs) / result.ms.median * 1e-6;
+    if (report_.limit_gmacs > 0) result.fraction = result.gmacs / report_.limit_gmacs;
+    report_.results.push_back(std::move(result));
+  }
+
+  void check(const Pass& pass) {
+    for (const TokenBatch& b : pass)
+      if (!(session_.run(b.feeds).at(output_) == portable_.run(b.feeds).at(output_)))
+        fail(ErrorKind::kFailed, b.texts, " texts, ", b.tokens,
+             " tokens: the result differs from the portable kernels'; run `dyadic verify`");
+  }
+
+  template <class Executor>
+  static double run_pass(Executor& executor, const Pass& pass) {
+    const double begin = now_ms();
+    for (const TokenBatch& b : pass) executor.run(b.feeds);
+    return now_ms() - begin;
+  }
+
+  void profile(const Pass& pass, BenchResult& result) {
+    struct Profile {
+      double total = 0;
+      std::vector<double> layers;
+    };
+    session_.set_profiling(true);
+    std::vector<Profile> profiles(9);
+    for (Profile& p : profiles)
+      for (const TokenBatch& b : pass) {
+        const double begin = now_ms();
+        session_.run(b.feeds);
+        p.total += now_ms() - begin;
+        const auto times = session_.times();
+        p.layers.resize(times.size());
+        for (size_t i = 0; i < times.size(); ++i) p.layers[i] += static_cast<double>(times[i].nanoseconds) * 1e-6;
+      }
+    const auto middle = profiles.begin() + static_cast<std::ptrdiff_t>(profiles.size() / 2);
+    std::nth_element(profiles.begin(), middle, profiles.end(),
+                     [](const Profile& a, const Profile& b) { return a.total < b.total; });
+    result.profiled_ms = middle->total;
+
+    const auto times = session_.times();
+    for (size_t i = 0; i < times.size(); ++i) {
+      BenchLayer layer{times[i].name, times[i].executor, middle->layers[i]};
+      int64_t narrow = 0;
+      for (const TokenBatch& b : pass)
+        for (const auto& [operands, count] : macs(i, b)) {
+          layer.macs += count;
+          if (operands == "8x8") narrow += count;
+        }
+      if (report_.limit_gmacs > 0) layer.fraction = static_cast<double>(narrow) / layer.ms * 1e-6 / report_.limit_gmacs;
+      result.macs += layer.macs;
+      result.layers.push_back(std::move(layer));
+    }
+  }
+
+  // Attention's products are those of each text with itself, while its body speaks of the longest text.
+  std::map<std::string, int64_t> macs(size_t step, const TokenBatch& b) const {
+    const Body& body = model_->body(model_->main().nodes[step]);
+    std::map<std::string, int64_t> sum;
+    const Tensor& length = b.feeds.at("length");
+    for (int64_t text = 0; text < b.texts; ++text)
+      for (const auto& [operands, count] : count_macs(body, {{"T", length.at(text)}, {"B", 1}, {"L", length.at(text)}}))
+        sum[operands] += count;
+    return sum;
+  }
+
+  const BenchRequest& request_;
+  std::shared_ptr<const Model> model_;
+  Session session_, portable_;
+  std::optional<RealExecutor> baseline_;
+  std::string output_;
+  BenchReport report_;
+};
 
 }  // namespace
 
-BenchReport bench_model(const BenchRequest& request) {
-  const auto model = load_model(request.model);
-  Session session(model, {Backend::kKernels, request.isa, request.threads});
-  Session portable(model, {Backend::kKernels, Isa::kPortable, request.threads});
-  std::unique_ptr<RealExecutor> baseline;
-  if (!request.baseline.empty())
-    baseline = std::make_unique<RealExecutor>(import_huggingface(request.baseline).graph, request.threads);
-  const int64_t vocabulary = input_range(*model, "token").hi + 1;
-  const std::string output = model->main().value(model->main().outputs.at(0)).name;
-
-  Random random(request.seed, 1);
-  BenchReport report;
-  report.cpu = cpu_model();
-  report.isa = request.isa;
-  report.threads = request.threads;
-  report.limit_gmacs = dot_limit(request.isa, request.threads) * 1e-9;
-  for (int64_t batch : request.batches)
-    for (int64_t length : request.lengths) {
-      check_interrupted();
-      BenchResult result;
-      result.batch = batch;
-      result.length = length;
-      auto feeds = pack_tokens(random_batch(random, vocabulary, batch, length)).feeds;
-      const Tensor expected = portable.run(feeds).at(output);
-      if (!(session.run(feeds).at(output) == expected))
-        fail(ErrorKind::kFailed, "batch ", batch, ", length ", length,
-             ": the result differs from the portable kernels'; run `dyadic verify`");
-      if (baseline) baseline->run(feeds);
-
-      std::vector<double> ours, theirs;
-      std::vector<std::vector<double>> layers;
-      session.set_profiling(false);
-      const double begin = now_ms();
-      constexpr double kBudget = 1000;  // milliseconds a shape
-      for (uint32_t round = 1; request.repetitions ? round <= static_cast<uint32_t>(request.repetitions)
-                                                   : round <= 5 || now_ms() - begin < kBudget;
-           ++round) {
-        feeds = pack_tokens(random_batch(random, vocabulary, batch, length)).feeds;
-        double t = now_ms();
-        session.run(feeds);
-        ours.push_back(now_ms() - t);
-        if (baseline) {
-          t = now_ms();
-          baseline->run(feeds);
-          theirs.push_back(now_ms() - t);
-        }
-      }
-      session.set_profiling(true);
-      for (int round = 0; round < 5; ++round) {
-        session.run(feeds);
-        const auto times = session.times();
-        layers.resize(times.size());
-        for (size_t i = 0; i < times.size(); ++i) layers[i].push_back(static_cast<double>(times[i].nanoseconds) / 1e6);
-      }
-      const auto times = session.times();
-      const Bindings bindings = {{"T", batch * length}, {"B", batch}, {"L", length}};
-      for (size_t i = 0; i < times.size(); ++i) {
-        int64_t macs = 0;
-        for (const auto& [operands, count] : count_macs(model->body(model->main().nodes[i]), bindings)) macs += count;
-        result.layers.push_back({times[i].name, times[i].executor, spread(layers[i]).median, macs});
-        result.macs += macs;
-      }
-      result.ms = spread(std::move(ours));
-      result.gmacs = static_cast<double>(result.macs) / result.ms.median * 1e-6;
-      if (report.limit_gmacs > 0) result.fraction = result.gmacs / report.limit_gmacs;
-      if (baseline) result.baseline = spread(std::move(theirs));
-      report.results.push_back(std::move(result));
-    }
-  return report;
-}
+BenchReport bench_model(const BenchRequest& request) { return Bench(request).run(); }
 
 }  // namespace dyadic

@@ -12,6 +12,11 @@ namespace dyadic {
 struct BenchRequest {
   std::string model, baseline;  // baseline: a float model folder, interleaved with ours
   std::vector<int64_t> batches = {1}, lengths = {16, 128};
+  // A file of texts, run with their own lengths instead of `lengths`: columns (none: lines), how many are drawn (0:
+  // all).
+  std::string text;
+  std::vector<int> columns;
+  int64_t sample = 256;
   int threads = 1, repetitions = 0;  // 0: until about a second has been spent on a shape, at least 5
   Isa isa = Isa::kPortable;
   uint64_t seed = 0;
@@ -23,16 +28,22 @@ struct Spread {
 
 struct BenchLayer {
   std::string name, executor;
-  double ms = 0;  // median
+  double ms = 0;  // of the profiled run
   int64_t macs = 0;
+  double fraction = 0;  // of the limit, by its products of at most 8 x 8 bits; 0: none, or no limit known
 };
 
+// One pass over some batches: of random ids of one length, or of texts.
 struct BenchResult {
-  int64_t batch = 0, length = 0;
+  int64_t batch = 0, length = 0;  // length 0: texts as they come
+  int64_t texts = 0, tokens = 0;  // of a pass
   Spread ms;
   std::optional<Spread> baseline;
   int64_t macs = 0;
+  // Of the run with the median time of some with profiling on, so that the layers and what is outside them add up to
+  // it.
   std::vector<BenchLayer> layers;
+  double profiled_ms = 0;
   // Multiply-accumulates a nanosecond of the median, and their share of BenchReport::limit_gmacs (0 without a limit).
   double gmacs = 0, fraction = 0;
 };

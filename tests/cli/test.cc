@@ -106,6 +106,45 @@ TEST(Cli, BenchChecksAndTimes) {
   EXPECT_GT(json["results"][0]["baseline_ms"]["median"].get<double>(), 0);
 }
 
+TEST(Cli, BenchRunsTextsWithTheirOwnLengths) {
+  const CliResult r =
+      cli("bench " + tiny_dyad() + " --batch 2,3 --text " + kSentences + " --sample 7 --repetitions 1 --json --quiet");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const auto results = r.json()["results"];
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_TRUE(results[0]["length"].is_null());
+  EXPECT_EQ(results[0]["texts"], 7);
+  EXPECT_GT(results[0]["tokens"], 7);
+  // Batches are packed, so how texts are grouped changes neither tokens nor products.
+  EXPECT_EQ(results[0]["tokens"], results[1]["tokens"]);
+  EXPECT_EQ(results[0]["macs"], results[1]["macs"]);
+}
+
+TEST(Cli, BenchLayersAddUpToTheRun) {
+  const CliResult r = cli("bench " + tiny_dyad() + " --batch 2 --length 8 --repetitions 1 --csv --layers --quiet");
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream lines(r.out);
+  std::vector<std::vector<std::string>> rows;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream cells(line);
+    rows.emplace_back();
+    for (std::string cell; std::getline(cells, cell, ',');) rows.back().push_back(cell);
+    ASSERT_EQ(rows.back().size(), rows[0].size()) << line;
+  }
+  ASSERT_GT(rows.size(), 3u);
+  const auto column = [&](const char* name) {
+    return static_cast<size_t>(std::find(rows[0].begin(), rows[0].end(), name) - rows[0].begin());
+  };
+  ASSERT_LT(column("macs"), rows[0].size());
+  EXPECT_EQ(rows.back()[column("layer")], "outside");
+  int64_t macs = 0;
+  for (size_t i = 2; i < rows.size(); ++i) {
+    macs += std::stoll(rows[i][column("macs")]);
+    EXPECT_GE(std::stod(rows[i][column("ms")]), 0) << rows[i][column("layer")];
+  }
+  EXPECT_EQ(macs, std::stoll(rows[1][column("macs")]));
+}
+
 TEST(Cli, ListNamesRecipesAndParts) {
   const CliResult r = cli("list --json");
   ASSERT_EQ(r.code, 0) << r.err;
@@ -155,6 +194,8 @@ TEST(Cli, WrongCallsExitWithTheDocumentedCode) {
       {"eval " + kTiny + " --task sts --data " + dir + "/sts.tsv --quiet", 3, "sts.tsv"},
       {"eval " + kTiny + " --task cosine --data " + kSentences + " --quiet", 2, "reference"},
       {"bench " + tiny_dyad() + " --batch 0 --quiet", 2, "--batch"},
+      {"bench " + tiny_dyad() + " --text " + dir + "/none.txt --quiet", 1, "none.txt"},
+      {"bench " + tiny_dyad() + " --columns 2 --quiet", 2, "--text"},
       {"verify " + kSentences + " --quiet", 3, "sentences.txt"},
       {"quantize " + kTiny + " --quiet --sample 8 --calib " + kSentences + " -o " + dir + "/no/such/folder.dyad", 1,
        "folder.dyad"},
