@@ -68,21 +68,22 @@ void print_csv(const BenchReport& r, bool layers) {
 
 // Each layer's share of one run, what all of them are together, and what is outside them.
 void print_layers(const BenchReport& r, const BenchResult& result) {
-  fmt::print("\n{}\n", shape_name(result));
+  fmt::print("\n{}{}\n", shape_name(result), r.threads > 1 ? ", by one thread" : "");
   std::vector<std::vector<std::string>> rows;
   const auto add = [&](const std::string& name, const std::string& executor, double ms, int64_t macs, double fraction) {
     rows.push_back({name, executor, fmt::format("{:.4f}", ms), fmt::format("{:.1f} %", 100 * ms / result.profiled_ms),
                     macs ? fmt::format("{:.1f}", static_cast<double>(macs) / ms / 1e6) : "-",
                     fraction > 0 ? fmt::format("{:.0f} %", 100 * fraction) : "-"});
   };
-  double sum = 0;
+  double sum = 0, narrow = 0;  // narrow: what the 8-bit products would take at the limit
   for (const auto& layer : result.layers) {
     add(layer.name, layer.executor, layer.ms, layer.macs, layer.fraction);
     sum += layer.ms;
+    narrow += layer.fraction * layer.ms;
   }
-  add("all layers", "", sum, result.macs, r.limit_gmacs > 0 ? result.fraction * result.ms.median / sum : 0);
+  add("all layers", "", sum, result.macs, narrow / sum);
   add("outside them", "", result.profiled_ms - sum, 0, 0);
-  add("this run", "", result.profiled_ms, result.macs, 0);
+  add("this run", "", result.profiled_ms, result.macs, narrow / result.profiled_ms);
   print_table({"layer", "executor", "ms", "share", "GMAC/s", "of limit"}, rows);
 }
 
@@ -155,7 +156,7 @@ Action add_bench(CLI::App& app) {
   app.add_option("--repetitions", request.repetitions, "Runs a shape; 0: about a second's worth, at least 5")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
-  app.add_flag("--layers", options->layers, "Also the layers of one run, which add up to it");
+  app.add_flag("--layers", options->layers, "Also the layers of one run by one thread, which add up to it");
   app.add_flag("--csv", options->csv, "Comma-separated values instead of tables");
   set_help(
       app,

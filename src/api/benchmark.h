@@ -30,7 +30,7 @@ struct BenchLayer {
   std::string name, executor;
   double ms = 0;  // of the profiled run
   int64_t macs = 0;
-  double fraction = 0;  // of the limit, by its products of at most 8 x 8 bits; 0: none, or no limit known
+  double fraction = 0;  // of one thread's limit, by its products of at most 8 x 8 bits; 0: none, or no limit known
 };
 
 // One pass over some batches: of random ids of one length, or of texts.
