@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/status.h"
+#include "kernels/dot/pairs.h"
 
 namespace dyadic {
 
@@ -69,7 +70,8 @@ std::span<const PanelDot* const> panel_dots() {
   static const std::vector<const PanelDot*> all = [] {
     std::vector<const PanelDot*> dots;
     for (const std::span<const PanelDot> set :
-         {std::span(kDotsAvx512Vnni), std::span(kDotsAvx2), std::span(kDotsPortable)})
+         {std::span<const PanelDot>(kDotsAvx512Vnni), std::span<const PanelDot>(kDotsAvx2),
+          std::span<const PanelDot>(&kPairsAvx2, 1), std::span<const PanelDot>(kDotsPortable)})
       for (const PanelDot& dot : set) dots.push_back(&dot);
     return dots;
   }();
@@ -98,6 +100,16 @@ Panels pack_panels(const PanelDot& dot, const void* b, int64_t ldb, int64_t N, i
   std::vector<int64_t> columns(static_cast<size_t>(ceil_div(N, dot.columns) * dot.columns), -1);
   std::iota(columns.begin(), columns.begin() + N, 0);
   return pack_panels(dot, {static_cast<const std::byte*>(b), ldb, K, columns});
+}
+
+Panels pack_fastest(Isa isa, DataType a, DataType b_type, const PanelSource& b) {
+  const PanelDot& usual = panel_dot(isa, a, b_type);
+  if (usual.isa != Isa::kAvx2 || a != kPairsAvx2.a || b_type != kPairsAvx2.b) return pack_panels(usual, b);
+  Panels pairs = pack_panels(kPairsAvx2, b);
+  if (pairs_pay(pairs)) return pairs;
+  Panels widened = pack_panels(usual, b);
+  widened.note = cat(", not the slower ", kPairsAvx2.name, pairs.note);
+  return widened;
 }
 
 int64_t row_bytes(const PanelDot& dot, int64_t K) {

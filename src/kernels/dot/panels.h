@@ -1,5 +1,6 @@
 // Products with an operand that is packed into panels once: which PanelDot, packing, and the loop over rows and panels.
 #pragma once
+#include <string>
 #include <vector>
 
 #include "base/buffer.h"
@@ -18,6 +19,7 @@ struct PanelSource {
   const std::byte* b;
   int64_t ldb, K;
   std::span<const int64_t> columns;
+  Interval a_range{INT64_MIN, INT64_MAX};  // proved for a, where that is narrower than its type
 };
 
 struct Panel {
@@ -32,6 +34,7 @@ struct Panels {
   std::vector<Panel> panels;
   std::vector<int32_t> start;  // [panel][column], -a_offset * sum_k b modulo 2^32
   AlignedBuffer bytes;
+  std::string note;  // what packing found, for people: empty or ", .."
 
   size_t scratch_bytes() const;  // for multiply()
 };
@@ -39,6 +42,10 @@ struct Panels {
 Panels pack_panels(const PanelDot& dot, const PanelSource& b);
 // Rows 0..N-1 in order, the last panel filled with zeros.
 Panels pack_panels(const PanelDot& dot, const void* b, int64_t ldb, int64_t N, int64_t K);
+
+// Packed for the product of these types that is fastest for what b holds; on AVX2 that depends on the weights
+// (pairs.h).
+Panels pack_fastest(Isa isa, DataType a, DataType b_type, const PanelSource& b);
 
 // Rows of a as dot.dot reads them: a itself, or copies in `packed`, row_bytes() each (0: a itself is read).
 struct DotRows {

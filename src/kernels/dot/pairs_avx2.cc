@@ -1,0 +1,446 @@
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/dot/pairs.h"
+
+namespace dyadic {
+namespace {
+
+constexpr int kVectors = kPairColumns / 8;
+constexpr int kGroupBytes = 4 * kPairColumns;
+
+__m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+__m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
+
+// ---- Orders ----
+
+// rows[i] of the 32 columns for k + i. Columns 8j .. 8j + 3 stand in bytes 4j .. 4j + 3 of the low half, columns
+// 8j + 4 .. 8j + 7 there in the high half: what unpacking within halves makes into groups (interleave).
+void transpose(const int8_t* const* columns, int64_t k, int skip, __m256i rows[kPairBlock]) {
+  __m256i from[kPairBlock];
+  const auto block_of = [&](int column) {
+    return columns[column] ? load128(columns[column] + k) : _mm_setzero_si128();
+  };
+  for (int i = 0; i < kPairBlock; ++i) {
+    const int column = i / 4 * 8 + i % 4;
+    from[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(block_of(column)), block_of(column + 4), 1);
+  }
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < kPairBlock / 2; ++i) {
+      rows[2 * i] = _mm256_unpacklo_epi8(from[i], from[i + kPairBlock / 2]);
+      rows[2 * i + 1] = _mm256_unpackhi_epi8(from[i], from[i + kPairBlock / 2]);
+    }
+    for (int i = 0; i < kPairBlock; ++i) from[i] = rows[i];
+  }
+  for (int i = 0; i < skip; ++i) rows[i] = _mm256_setzero_si256();
+}
+
+void interleave(const __m256i rows[4], std::byte* group) {
+  const __m256i low01 = _mm256_unpacklo_epi8(rows[0], rows[1]), high01 = _mm256_unpackhi_epi8(rows[0], rows[1]);
+  const __m256i low23 = _mm256_unpacklo_epi8(rows[2], rows[3]), high23 = _mm256_unpackhi_epi8(rows[2], rows[3]);
+  store(group, _mm256_unpacklo_epi16(low01, low23));
+  store(group + 32, _mm256_unpackhi_epi16(low01, low23));
+  store(group + 64, _mm256_unpacklo_epi16(high01, high23));
+  store(group + 96, _mm256_unpackhi_epi16(high01, high23));
+}
+
+// 1, 2, 4 or 8 k's that one sum takes together: the sums of their weights of each sign, by column, and the k's, one a
+// byte, with bit 7 where the weights count negated.
+struct Node {
+  __m256i positive, negative;
+  uint64_t members;
+};
+
+__m256i negate(__m256i x) { return _mm256_sub_epi8(_mm256_setzero_si256(), x); }
+
+Node node_of(__m256i weights, int k) {
+  const __m256i zero = _mm256_setzero_si256();
+  return {_mm256_max_epi8(weights, zero), negate(_mm256_min_epi8(weights, zero)), static_cast<uint64_t>(k)};
+}
+
+Node flipped(const Node& x) { return {x.negative, x.positive, x.members ^ 0x8080808080808080u}; }
+
+// `size` k's of each. Sums saturate at 255, which no bound allows.
+Node joined(const Node& a, const Node& b, int size) {
+  const uint64_t own = (uint64_t{1} << (8 * size)) - 1;
+  return {_mm256_adds_epu8(a.positive, b.positive), _mm256_adds_epu8(a.negative, b.negative),
+          (a.members & own) | (b.members << (8 * size))};
+}
+
+uint32_t largest(__m256i bytes) {
+  const __m128i half = _mm_max_epu8(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  const __m128i inverse = _mm_xor_si128(half, _mm_set1_epi8(-1));
+  const __m128i pairs = _mm_min_epu8(inverse, _mm_srli_epi16(inverse, 8));  // vphminposuw takes 16 bits
+  return 255 - (static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(pairs))) & 255);
+}
+
+uint32_t largest_sum(__m256i a, __m256i b, __m256i c, __m256i d) {
+  return largest(_mm256_max_epu8(_mm256_adds_epu8(a, b), _mm256_adds_epu8(c, d)));
+}
+
+// Joins nodes of `size` k's two by two, the heaviest first with the partner that leaves the lowest sums. Returns how
+// many were safe; the others, which no partner suited, are in `alone`. Consumes `nodes`.
+int join(Node* nodes, int count, int size, PairBound bound, Node* safe, Node* alone) {
+  uint32_t weight[kPairBlock];
+  for (int i = 0; i < count; ++i) weight[i] = largest(_mm256_max_epu8(nodes[i].positive, nodes[i].negative));
+  const auto take = [&](uint32_t i) {
+    const Node node = nodes[i];
+    nodes[i] = nodes[--count];
+    weight[i] = weight[count];
+    return node;
+  };
+  int safe_count = 0;
+  while (count > 0) {
+    // Keys hold a value above the index, so that one comparison without a branch finds both.
+    uint32_t heaviest = 0;
+    for (int i = 0; i < count; ++i) {
+      const uint32_t key = weight[i] << 8 | static_cast<uint32_t>(i);
+      heaviest = key > heaviest ? key : heaviest;
+    }
+    const Node a = take(heaviest & 255);
+    uint32_t best = UINT32_MAX;
+    for (int i = 0; i < count; ++i) {
+      const Node& b = nodes[i];
+      const uint32_t key = largest_sum(a.positive, b.positive, a.negative, b.negative) << 8 | static_cast<uint32_t>(i);
+      best = key < best ? key : best;
+    }
+    for (int i = 0; bound.both && i < count; ++i) {
+      const Node& b = nodes[i];
+      const uint32_t key =
+          largest_sum(a.positive, b.negative, a.negative, b.positive) << 8 | static_cast<uint32_t>(i) | 128;
+      best = key < best ? key : best;
+    }
+    if (best >> 8 > bound.sum) {
+      *alone++ = a;
+      continue;
+    }
+    const Node b = take(best & 127);
+    safe[safe_count++] = joined(a, best & 128 ? flipped(b) : b, size);
+  }
+  return safe_count;
+}
+
+bool is_safe(const Node& node, PairBound bound) {
+  return largest(_mm256_max_epu8(node.positive, node.negative)) <= bound.sum;
+}
+
+// The order of a block: lists of k's as they are multiplied.
+struct Order {
+  uint8_t members[kPairBlock];
+  int count = 0;
+  void add(const Node* nodes, int n, int size) {
+    for (int i = 0; i < n; ++i, count += size) std::memcpy(members + count, &nodes[i].members, size);
+  }
+};
+
+PairForm find_order(const __m256i rows[kPairBlock], PairBound bound, Order* order, int* unsafe) {
+  Node single[kPairBlock];
+  for (int k = 0; k < kPairBlock; ++k) single[k] = node_of(rows[k], k);
+  *unsafe = 0;
+
+  // Small weights need no search.
+  Node halves[2];
+  for (int h = 0; h < 2; ++h) {
+    const Node* k = single + 8 * h;
+    const auto four = [&](int i) { return joined(joined(k[i], k[i + 1], 1), joined(k[i + 2], k[i + 3], 1), 2); };
+    halves[h] = joined(four(0), four(4), 4);
+  }
+  if (is_safe(halves[0], bound) && is_safe(halves[1], bound)) {
+    order->add(halves, 2, 8);
+    return kSums8;
+  }
+
+  Node pairs[kPairBlock / 2], fours[kPairBlock / 4], eights[2], lone[kPairBlock], lone_pairs[kPairBlock / 2];
+  const int pair_count = join(single, kPairBlock, 1, bound, pairs, lone);
+  Node copies[kPairBlock / 2];
+  for (int i = 0; i < pair_count; ++i) copies[i] = pairs[i];
+  const int four_count = join(copies, pair_count, 2, bound, fours, lone_pairs);
+  if (four_count == 4) {
+    for (int i = 0; i < 4; ++i) copies[i] = fours[i];
+    Node rest[4];
+    const bool eight = join(copies, 4, 4, bound, eights, rest) == 2;
+    order->add(eight ? eights : fours, eight ? 2 : 4, eight ? 8 : 4);
+    return eight ? kSums8 : kSums4;
+  }
+  *unsafe = kPairBlock / 2 - pair_count;
+  // A third sum of four is taken as two pairs.
+  order->add(fours, four_count, 4);
+  order->add(lone_pairs, pair_count - 2 * four_count, 2);
+  order->add(lone, 2 * *unsafe, 1);
+  return four_count >= 2 ? kSums4And2 : kSums2;
+}
+
+// The place of the i-th pair of an order. A 16-bit lane sums places 0 and 1 or 2 and 3 of consecutive groups.
+int place_of(PairForm form, int i) {
+  return form == kSums8 ? i % 4 * 4 + i / 4 * 2 : i / 4 * 8 + i % 2 * 4 + i / 2 % 2 * 2;
+}
+
+}  // namespace
+
+void arrange_pair_block(const int8_t* const* columns, int64_t k, int skip, PairBound bound, PairBlock* block) {
+  __m256i rows[kPairBlock];
+  transpose(columns, k, skip, rows);
+  Order order;
+  int unsafe;
+  const PairForm form = find_order(rows, bound, &order, &unsafe);
+  for (int i = 0; i < kPairBlock; ++i) {
+    const int place = place_of(form, i / 2) + i % 2;
+    block->source[place] = order.members[i] & 127;
+    block->negated[place] = bound.negated != (order.members[i] >> 7 != 0);
+  }
+  block->form = form;
+  block->unsafe = static_cast<uint8_t>(unsafe);
+}
+
+void pack_pair_block(const int8_t* const* columns, int64_t k, int skip, PairBound bound, const PairBlock& block,
+                     std::byte* groups, PairExcess* excess) {
+  __m256i rows[kPairBlock], placed[kPairBlock];
+  transpose(columns, k, skip, rows);
+  for (int place = 0; place < kPairBlock; ++place) {
+    const __m256i w = rows[block.source[place]];
+    placed[place] = block.negated[place] ? negate(w) : w;
+  }
+  const __m256i most = _mm256_set1_epi8(static_cast<char>(bound.sum));
+  for (int i = kPairBlock / 2 - block.unsafe; i < kPairBlock / 2; ++i, ++excess) {
+    const int place = place_of(static_cast<PairForm>(block.form), i);
+    const Node a = node_of(placed[place], 0), b = node_of(placed[place + 1], 0);
+    const __m256i over = _mm256_sub_epi8(_mm256_subs_epu8(b.positive, _mm256_subs_epu8(most, a.positive)),
+                                         _mm256_subs_epu8(b.negative, _mm256_subs_epu8(most, a.negative)));
+    placed[place + 1] = _mm256_sub_epi8(placed[place + 1], over);
+    store(excess->weights, over);
+    excess->place = place + 1;
+  }
+  for (int g = 0; g < kPairBlock / 4; ++g) interleave(placed + 4 * g, groups + g * kGroupBytes);
+}
+
+void pack_pair_group(const PairExcess* const* extra, std::byte* group) {
+  __m256i rows[4];
+  for (int i = 0; i < 4; ++i) rows[i] = extra[i] ? load(extra[i]->weights) : _mm256_setzero_si256();
+  interleave(rows, group);
+}
+
+// ---- Products ----
+
+namespace {
+
+__m256i broadcast(const std::byte* p) {
+  int32_t x;
+  std::memcpy(&x, p, 4);
+  return _mm256_set1_epi32(x);
+}
+
+// Sums must stay in registers: gcc 12 otherwise spills them inside loops, at half the speed. A test disassembles them.
+void keep_add32(__m256i& sum, __m256i x) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x)); }
+void keep_add16(__m256i& sum, __m256i x) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x)); }
+
+// Sums of two products each. The operand is named as memory because gcc otherwise shares its load among rows, for which
+// there is no register.
+__m256i multiply(__m256i x, const std::byte* weights) {
+  __m256i products;
+  asm("vpmaddubsw %2, %1, %0" : "=x"(products) : "x"(x), "m"(*reinterpret_cast<const __m256i*>(weights)));
+  return products;
+}
+
+// The same for the factor 1 of vpmaddwd, which adds neighbours.
+__m256i widen(__m256i sums) {
+  alignas(32) static constexpr int16_t kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  __m256i wide;
+  asm("vpmaddwd %2, %1, %0" : "=x"(wide) : "x"(sums), "m"(*reinterpret_cast<const __m256i*>(kOnes)));
+  return wide;
+}
+
+constexpr int kHalf = kVectors / 2;
+
+// tile += products of kSums8 blocks for half of the columns: sums in 16 and in 32 bits need registers.
+template <int kRows>
+[[gnu::noinline]] void dot_eights_of_half(const std::byte* a, int64_t lda, int64_t blocks, const std::byte* w,
+                                          int32_t* tile, int64_t ldt) {
+  __m256i acc[kRows][kHalf];
+#pragma GCC unroll 3
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int j = 0; j < kHalf; ++j) acc[r][j] = load(tile + r * ldt + 8 * j);
+#pragma GCC unroll 1
+  for (int64_t block = 0; block < blocks; ++block) {
+    __m256i sums[kRows][kHalf];
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g, a += 4, w += kGroupBytes) {
+      const __m256i w0 = load(w), w1 = load(w + 32);
+#pragma GCC unroll 3
+      for (int r = 0; r < kRows; ++r) {
+        const __m256i x = broadcast(a + r * lda);
+        const __m256i products[kHalf] = {_mm256_maddubs_epi16(x, w0), _mm256_maddubs_epi16(x, w1)};
+#pragma GCC unroll 2
+        for (int j = 0; j < kHalf; ++j)
+          if (g == 0)
+            sums[r][j] = products[j];
+          else
+            keep_add16(sums[r][j], products[j]);
+      }
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+      for (int j = 0; j < kHalf; ++j) keep_add32(acc[r][j], widen(sums[r][j]));
+  }
+#pragma GCC unroll 3
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int j = 0; j < kHalf; ++j) store(tile + r * ldt + 8 * j, acc[r][j]);
+}
+
+template <int kRows>
+void dot_eights(const std::byte* a, int64_t lda, int64_t blocks, const std::byte* w, int32_t* tile, int64_t ldt) {
+  dot_eights_of_half<kRows>(a, lda, blocks, w, tile, ldt);
+  dot_eights_of_half<kRows>(a, lda, blocks, w + 32 * kHalf, tile + 8 * kHalf, ldt);
+}
+
+// tile += products of blocks of another form. kPairForms stands for the extra k's: one group of pairs a block.
+template <int kRows, PairForm kForm>
+[[gnu::noinline]] void dot_fours(const std::byte* a, int64_t lda, int64_t blocks, const std::byte* w, int32_t* tile,
+                                 int64_t ldt) {
+  constexpr int kGroups = kForm == kPairForms ? 1 : 4;                       // of a block
+  constexpr int kFours = kForm == kSums4 ? 4 : kForm == kSums4And2 ? 2 : 0;  // groups added in 16 bits by two
+  __m256i acc[kRows][kVectors];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) acc[r][j] = load(tile + r * ldt + 8 * j);
+  const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 1
+  for (int64_t block = 0; block < blocks; ++block, a += 4 * kGroups, w += kGroups * kGroupBytes) {
+#pragma GCC unroll 2
+    for (int g = 0; g < kFours; g += 2)
+#pragma GCC unroll 2
+      for (int r = 0; r < kRows; ++r) {
+        const __m256i x0 = broadcast(a + r * lda + 4 * g), x1 = broadcast(a + r * lda + 4 * g + 4);
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) {
+          const std::byte* weights = w + g * kGroupBytes + 32 * j;
+          const __m256i sums = _mm256_add_epi16(multiply(x0, weights), multiply(x1, weights + kGroupBytes));
+          keep_add32(acc[r][j], _mm256_madd_epi16(sums, ones));
+        }
+      }
+#pragma GCC unroll 4
+    for (int g = kFours; g < kGroups; ++g)
+#pragma GCC unroll 2
+      for (int r = 0; r < kRows; ++r) {
+        const __m256i x = broadcast(a + r * lda + 4 * g);
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j)
+          keep_add32(acc[r][j], _mm256_madd_epi16(multiply(x, w + g * kGroupBytes + 32 * j), ones));
+      }
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) store(tile + r * ldt + 8 * j, acc[r][j]);
+}
+
+// Blocks of a panel that stay in the first-level cache while two tiles of rows take them.
+constexpr int64_t kChunk = 24;
+
+using Dot = void(const std::byte* a, int64_t lda, int64_t blocks, const std::byte* w, int32_t* tile, int64_t ldt);
+
+// What one form is multiplied by: rows[n] takes n rows.
+struct Loops {
+  Dot* rows[4];
+  int most;    // rows at a time
+  int groups;  // of a block
+};
+constexpr Loops kEights{{nullptr, dot_eights<1>, dot_eights<2>, dot_eights<3>}, 3, 4};
+template <PairForm kForm>
+constexpr Loops kFours{{nullptr, dot_fours<1, kForm>, dot_fours<2, kForm>}, 2, kForm == kPairForms ? 1 : 4};
+
+// Adds `count` blocks to the rows of the tile and steps over them.
+void add_blocks(const Loops& loops, int rows, const std::byte*& a, int64_t lda, int64_t count, const std::byte*& w,
+                int32_t* tile, int64_t ldt) {
+  while (count > 0) {
+    const int64_t blocks = count < kChunk ? count : kChunk;
+    for (int r = 0, taken; r < rows; r += taken) {
+      const int left = rows - r;
+      taken = left <= loops.most ? left : left == loops.most + 1 ? (left + 1) / 2 : loops.most;
+      loops.rows[taken](a + r * lda, lda, blocks, w, tile + r * ldt, ldt);
+    }
+    a += blocks * loops.groups * 4;
+    w += blocks * loops.groups * kGroupBytes;
+    count -= blocks;
+  }
+}
+
+template <int kRows>
+void dot_pairs(const std::byte* a, int64_t lda, int64_t, const std::byte* panel, const int32_t* start, int32_t* tile,
+               int64_t ldt, const std::byte*) {
+  const PairHeader& header = *reinterpret_cast<const PairHeader*>(panel);
+  const std::byte* w = panel + sizeof header;
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) store(tile + r * ldt + 8 * j, load(start + 8 * j));
+  add_blocks(kEights, kRows, a, lda, header.blocks[kSums8], w, tile, ldt);
+  add_blocks(kFours<kSums4>, kRows, a, lda, header.blocks[kSums4], w, tile, ldt);
+  add_blocks(kFours<kSums4And2>, kRows, a, lda, header.blocks[kSums4And2], w, tile, ldt);
+  add_blocks(kFours<kSums2>, kRows, a, lda, header.blocks[kSums2], w, tile, ldt);
+  add_blocks(kFours<kPairForms>, kRows, a, lda, header.extra_groups, w, tile, ldt);
+}
+
+template <int kRows>
+void arrange(const std::byte* a, int64_t lda, const PairOrder& order, std::byte* to, int64_t ld) {
+  const PairStep* step = order.step();
+  const int32_t* k = order.k();
+#pragma GCC unroll 1
+  for (int64_t i = 0; i < order.steps; ++i, k += 2) {
+    const __m256i source = load(step[i].source), flip = load(step[i].flip);
+    const std::byte *low = a + k[0], *high = a + k[1];
+    std::byte* place = to + i * 2 * kPairBlock;
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i x =
+          _mm256_inserti128_si256(_mm256_castsi128_si256(load128(low + r * lda)), load128(high + r * lda), 1);
+      store(place + r * ld, _mm256_xor_si256(_mm256_shuffle_epi8(x, source), flip));
+    }
+  }
+  to += order.blocks * kPairBlock;
+  const int32_t* extra_k = order.extra_k();
+  const uint8_t* extra_flip = order.extra_flip();
+  for (int64_t i = 0; i < order.extras; ++i)
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r)
+      to[r * ld + 2 * i] = a[r * lda + extra_k[i]] ^ static_cast<std::byte>(extra_flip[i]);
+}
+
+void arrange_rows(const std::byte* a, int64_t lda, int64_t rows, int64_t K, const std::byte* bytes, int64_t groups,
+                  std::byte* arranged) {
+  const PairOrder& order = *reinterpret_cast<const PairOrder*>(bytes);
+  if (order.steps == 0) return;
+  std::byte padded[kMaxDotRows * kPairBlock];
+  if (K < kPairBlock) {  // blocks are read whole
+    for (int64_t r = 0; r < rows; ++r) std::memcpy(padded + r * kPairBlock, a + r * lda, K);
+    a = padded;
+    lda = kPairBlock;
+  }
+  static constexpr decltype(&arrange<1>) kArrange[] = {nullptr,    arrange<1>, arrange<2>, arrange<3>,
+                                                       arrange<4>, arrange<5>, arrange<6>};
+  kArrange[rows](a, lda, order, arranged, groups * 4);
+}
+
+}  // namespace
+
+const PanelDot kPairsAvx2 = {
+    .name = "s8s8_avx2_pairs",
+    .isa = Isa::kAvx2,
+    .a = DataType::kI8,
+    .b = DataType::kI8,
+    .rows = kMaxDotRows,
+    .columns = kPairColumns,
+    .group = 4,
+    .a_offset = 0,
+    .reads_a = true,
+    .pack = pack_pairs,
+    .pack_rows = nullptr,
+    .arrange = arrange_rows,
+    .dot = {nullptr, dot_pairs<1>, dot_pairs<2>, dot_pairs<3>, dot_pairs<4>, dot_pairs<5>, dot_pairs<6>}};
+
+}  // namespace dyadic
