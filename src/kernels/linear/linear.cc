@@ -31,9 +31,11 @@ std::string reject_parameter(const KernelSpec& spec, const char* name, DataType 
   return cat(name, " is ", dyadic::name(t.type()), to_string(t.dims()), ", not ", dyadic::name(type), to_string(dims));
 }
 
-// Largest |x| that the proved range allows; the contract's 127 where nothing narrower was proved.
+// The contract's range where nothing narrower was proved.
+Interval range_of_codes(const KernelOperand& x) { return x.range == Interval{0, 0} ? Interval{-127, 127} : x.range; }
 int64_t largest_code(const KernelOperand& x) {
-  return x.range == Interval{0, 0} ? 127 : std::max(-x.range.lo, x.range.hi);
+  const Interval range = range_of_codes(x);
+  return std::max(-range.lo, range.hi);
 }
 
 // In 32 bits a block at a time, which compilers vectorise well: each start of a model reads all weights here.
@@ -145,6 +147,7 @@ LinearParameters linear_parameters(const KernelSpec& spec) {
   p.bias = stages.bias ? per_column<int32_t>(spec.parameter("bias"), p.N) : std::vector<int32_t>(p.N);
   p.m = per_column<int32_t>(spec.parameter("m"), p.N);
   p.s = per_column<uint8_t>(spec.parameter("s"), p.N);
+  p.x_range = range_of_codes(*spec.find_input("x"));
   p.magnitude = magnitudes(p.weight, bias_of(spec, stages), largest_code(*spec.find_input("x")));
   p.code = stages.requantize->type;
   p.clamp = stages.requantize->clamp;

@@ -17,6 +17,7 @@ struct LinearParameters {
   Tensor weight;                   // i8 [N,K]
   std::vector<int32_t> bias, m;    // [N]
   std::vector<uint8_t> s;          // [N]
+  Interval x_range{-127, 127};     // proved
   std::vector<int64_t> magnitude;  // [N], largest possible |accumulator|, < 2^31
   DataType code = DataType::kI8;   // of requantize
   Interval clamp{-127, 127};

@@ -83,11 +83,11 @@ struct Step {
 class PackedLinear : public Kernel {
  public:
   PackedLinear(const KernelSpec& spec, const LinearEpilogue& epilogue, Isa isa)
-      : dot_(panel_dot(isa, DataType::kI8, DataType::kI8)),
+      : isa_(isa),
         epilogue_(epilogue),
         p_(linear_parameters(spec)),
         wide_(p_.code == DataType::kI16),
-        block_(std::lcm(dot_.columns, epilogue.columns())),
+        block_(std::lcm(panel_dot(isa, DataType::kI8, DataType::kI8).columns, epilogue.columns())),
         blocks_(ceil_div(p_.N, block_)),
         steps_(blocks_ * block_ / epilogue.columns()),
         columns_(steps_.size() * kColumnRows * epilogue.columns() * sizeof(int32_t)),
@@ -113,7 +113,7 @@ class PackedLinear : public Kernel {
     // One thread takes all blocks of as many rows as caches allow. More threads get about four pieces each: first by
     // blocks, then by rows.
     const int64_t wanted = threads == 1 ? 1 : ceil_div(4 * threads, blocks_);
-    const int64_t chunks = std::max(ceil_div(T, kChunkRows), std::min(wanted, ceil_div(T, dot_.rows)));
+    const int64_t chunks = std::max(ceil_div(T, kChunkRows), std::min(wanted, ceil_div(T, dot().rows)));
     context.parallel_for(chunks * blocks_, 1, [&](int64_t begin, int64_t end, int worker) {
       std::byte* scratch = context.scratch.empty() ? nullptr : context.scratch[worker];
       while (begin < end) {
@@ -129,8 +129,8 @@ class PackedLinear : public Kernel {
   }
 
   std::string describe() const override {
-    std::string text =
-        cat(dot_.name, ", ", dot_.rows, "x", dot_.columns, " tile; requantize of ", steps_.size(), " column groups:");
+    std::string text = cat(dot().name, ", ", dot().rows, "x", dot().columns, " tile", panels_.note, "; requantize of ",
+                           steps_.size(), " column groups:");
     const char* names[] = {"in 32 bits", "high-dword", "with the sum shifted first", "in 64 bits"};
     for (int form = kProduct32; form <= kExact; ++form)
       if (const auto n = std::count_if(steps_.begin(), steps_.end(), [&](const Step& s) { return s.form == form; }))
@@ -139,6 +139,7 @@ class PackedLinear : public Kernel {
   }
 
  private:
+  const PanelDot& dot() const { return *panels_.dot; }
   // The column at position q of the accumulators, counted from the first step on; N or more where there is none.
   int64_t column_of(int64_t q) const {
     const int64_t width = epilogue_.columns();
@@ -151,7 +152,8 @@ class PackedLinear : public Kernel {
   void pack_weights() {
     std::vector<int64_t> order(blocks_ * block_);
     for (int64_t q = 0; q < blocks_ * block_; ++q) order[q] = column_of(q) < p_.N ? column_of(q) : -1;
-    panels_ = pack_panels(dot_, {p_.weight.raw(), p_.K, p_.K, order});
+    panels_ = pack_fastest(isa_, DataType::kI8, DataType::kI8, {p_.weight.raw(), p_.K, p_.K, order, p_.x_range});
+    DYADIC_CHECK(block_ % dot().columns == 0);
     start_ = panels_.start;
     for (size_t q = 0; q < order.size(); ++q)
       if (order[q] >= 0)
@@ -209,13 +211,13 @@ class PackedLinear : public Kernel {
   // Rows [begin, end) of x with blocks [first, last).
   void run_chunk(const TensorView& x, std::span<const TensorView> outputs, int64_t begin, int64_t end, int64_t first,
                  int64_t last, std::byte* scratch) const {
-    const int64_t rows = end - begin, tiles = ceil_div(rows, dot_.rows);
-    const DotRows a = dot_rows(dot_, x.as<int8_t>() + begin * p_.K, p_.K, rows, p_.K, scratch);
+    const int64_t rows = end - begin, tiles = ceil_div(rows, dot().rows);
+    const DotRows a = dot_rows(dot(), x.as<int8_t>() + begin * p_.K, p_.K, rows, p_.K, scratch);
     scratch += product_scratch_bytes(panels_, rows) - panels_.scratch_bytes();
     // Tiles of nearly equal height: a tile of one row costs as much as one of several. The sums of a few tiles wait in
     // the first-level cache for one call of the epilogue.
     alignas(64) int32_t sums[kBatchTiles * kMaxDotRows * kMaxBlockColumns];
-    const int64_t panels = block_ / dot_.columns, steps = block_ / epilogue_.columns();
+    const int64_t panels = block_ / dot().columns, steps = block_ / epilogue_.columns();
     for (int64_t block = first; block < last; ++block)
       for (int64_t tile = 0, done = 0; tile < tiles; tile += kBatchTiles) {
         const int64_t batch = std::min(tiles, tile + kBatchTiles), left = tiles - tile;
@@ -228,8 +230,8 @@ class PackedLinear : public Kernel {
           const int64_t wanted = t == 0 && block + 1 < last ? block + 1 : block;
           for (int64_t p = 0; p < panels; ++p)
             multiply(panels_, block * panels + p, a.from(done + row), height,
-                     start_.data() + block * block_ + p * dot_.columns, sums + row * block_ + p * dot_.columns, block_,
-                     wanted * panels + p, scratch);
+                     start_.data() + block * block_ + p * dot().columns, sums + row * block_ + p * dot().columns,
+                     block_, wanted * panels + p, scratch);
           row += height;
         }
         for (int64_t s = 0; s < steps; ++s)
@@ -295,7 +297,7 @@ class PackedLinear : public Kernel {
       }
   }
 
-  const PanelDot& dot_;
+  const Isa isa_;
   const LinearEpilogue& epilogue_;
   LinearParameters p_;
   const bool wide_;               // 16-bit codes
