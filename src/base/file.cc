@@ -38,6 +38,12 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   return file;
 }
 
+void MappedFile::populate() const {
+#ifdef MADV_POPULATE_READ
+  if (data_) madvise(const_cast<std::byte*>(data_), size_, MADV_POPULATE_READ);  // older kernels refuse: no harm
+#endif
+}
+
 MappedFile::~MappedFile() {
   if (data_) munmap(const_cast<std::byte*>(data_), size_);
 }

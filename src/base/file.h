@@ -15,6 +15,8 @@ class MappedFile {
   static std::shared_ptr<const MappedFile> open(const std::string& path);
   ~MappedFile();
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Asks the system for all of it now, in one go instead of page by page as it is read.
+  void populate() const;
   const std::string& path() const { return path_; }
 
  private:

@@ -49,8 +49,18 @@ struct Bound {
 
   Bound(const Wide& hull) : range(hull) {}  // NOLINT: implicit on purpose
   explicit Bound(std::vector<Wide> each) : range(each.at(0)), channels(std::move(each)) {
-    for (const Wide& channel : channels) range = hull(range, channel);
+    for (const Wide& channel : channels) range = {std::min(range.lo, channel.lo), std::max(range.hi, channel.hi)};
   }
+};
+
+// Of all outputs of a node. Not a braced list, which would copy every channel.
+struct Bounds {
+  std::vector<Bound> of;
+
+  Bounds(Bound only) { of.push_back(std::move(only)); }  // NOLINT: implicit, rules return what they know
+  Bounds(Wide only) : Bounds(Bound(only)) {}             // NOLINT
+  Bounds(Bound first, Bound second) : Bounds(std::move(first)) { of.push_back(std::move(second)); }
+  Bounds(std::vector<Bound> all) : of(std::move(all)) {}  // NOLINT
 };
 
 Interval hull_of(std::span<const Interval> intervals) {
@@ -69,6 +79,7 @@ std::vector<Interval> column_ranges(const T* data, int64_t rows, int64_t columns
   std::vector<T> lo(data, data + columns), hi = lo;
   widen_columns(data, rows, columns, lo.data(), hi.data());
   std::vector<Interval> result;
+  result.reserve(lo.size());
   for (size_t c = 0; c < lo.size(); ++c) result.push_back({static_cast<int64_t>(lo[c]), static_cast<int64_t>(hi[c])});
   return result;
 }
@@ -101,11 +112,10 @@ Bound elementwise(std::span<const Known* const> operands, Rule rule) {
     x.push_back(operand->range);
   }
   if (channels == 0) return rule(x);
-  std::vector<Wide> each;
-  each.reserve(channels);
+  std::vector<Wide> each(channels, Wide(0, 0));
   for (size_t c = 0; c < channels; ++c) {
     for (size_t i = 0; i < operands.size(); ++i) x[i] = operands[i]->channel(c);
-    each.push_back(rule(x));
+    each[c] = rule(x);
   }
   return Bound(std::move(each));
 }
@@ -196,6 +206,8 @@ bool are_narrow_rows(const WeightedSums& plan, const Tensor& weight) {
 std::vector<Wide> narrow_row_sums(const WeightedSums& plan, const Tensor& weight) {
   const int64_t rows = plan.dims[0], K = plan.dims[1];
   std::vector<int16_t> lo, hi;
+  lo.reserve(static_cast<size_t>(K));
+  hi.reserve(static_cast<size_t>(K));
   for (int64_t k = 0; k < K; ++k) {
     const Interval& x = plan.ranges[static_cast<size_t>(k * plan.x_stride[1])];
     lo.push_back(static_cast<int16_t>(x.lo));
@@ -204,6 +216,7 @@ std::vector<Wide> narrow_row_sums(const WeightedSums& plan, const Tensor& weight
   std::vector<int64_t> least(static_cast<size_t>(rows)), greatest = least;
   dyadic::weighted_sums(weight.data<int8_t>(), rows, K, lo.data(), hi.data(), least.data(), greatest.data());
   std::vector<Wide> result;
+  result.reserve(least.size());
   for (size_t r = 0; r < least.size(); ++r) result.emplace_back(least[r], greatest[r]);
   return result;
 }
@@ -284,7 +297,7 @@ class Prover {
     if (!op) fail(ErrorKind::kContract, "body ", body_.name, ": ", node.op, " is not a core operation");
     try {
       try {
-        define(node, is_known(node) ? evaluated(node) : apply(*op, node));
+        define(node, is_known(node) ? evaluated(node) : apply(*op, node).of);
       } catch (const RangeRefusal&) {
         const auto bounds = enumerated(n);
         if (bounds.empty()) throw;
@@ -311,6 +324,7 @@ class Prover {
     known.constant = bound.constant;
     known.below = bound.below;
     if (is_real(value.type)) return;
+    const Wide type(lowest(value.type), highest(value.type));
     const auto settle = [&](Wide x) {
       if (value.fact) {
         const Wide fact = value.fact->range;
@@ -319,12 +333,14 @@ class Prover {
         if (x.lo < fact.lo || fact.hi < x.hi) lemmas_.insert(value.fact->lemma);
         x = {std::max(x.lo, fact.lo), std::min(x.hi, fact.hi)};
       }
-      if (x.lo < lowest(value.type) || highest(value.type) < x.hi)
+      if (x.lo < type.lo || type.hi < x.hi)
         refuse("%", value.name, " may lie in ", to_string(x), ", which does not fit ", name(value.type));
       return Interval{static_cast<int64_t>(x.lo), static_cast<int64_t>(x.hi)};
     };
-    if (followed_ + bound.channels.size() <= kMaxFollowed)
+    if (followed_ + bound.channels.size() <= kMaxFollowed) {
+      known.channels.reserve(bound.channels.size());
       for (const Wide& channel : bound.channels) known.channels.push_back(settle(channel));
+    }
     known.range = known.channels.empty() ? settle(bound.range) : hull_of(known.channels);
     if (all_equal(known.channels)) known.channels.clear();
     followed_ += known.channels.size();
@@ -413,15 +429,15 @@ class Prover {
   }
 
   // ---- rules by operation
-  std::vector<Bound> apply(CoreOp op, const Node& node) {
+  Bounds apply(CoreOp op, const Node& node) {
     std::vector<const Known*> in;
     for (const ValueId id : node.inputs) in.push_back(&known_[id]);
     using X = const std::vector<Wide>&;
-    const auto each = [&](auto rule) { return std::vector<Bound>{elementwise(in, rule)}; };
-    const auto each_below = [&](std::optional<Dim> below, auto rule) {
+    const auto each = [&](auto rule) -> Bounds { return elementwise(in, rule); };
+    const auto each_below = [&](std::optional<Dim> below, auto rule) -> Bounds {
       Bound bound = elementwise(in, rule);
       bound.below = std::move(below);
-      return std::vector<Bound>{std::move(bound)};
+      return bound;
     };
     switch (op) {
       case CoreOp::k_add:

@@ -5,6 +5,13 @@
 namespace dyadic {
 namespace {
 
+// Constants of bytes are nearly all of a model: their loops exist for processors with and without AVX2.
+#if defined(__x86_64__)
+#define DYADIC_CLONES [[gnu::target_clones("avx2", "default")]]
+#else
+#define DYADIC_CLONES
+#endif
+
 constexpr int64_t kBlock = 128;  // terms of a 32-bit sum: 128 * 2 * 2^7 * 2^15 = 2^30
 
 struct Ends {
@@ -12,8 +19,8 @@ struct Ends {
 };
 
 // The sign of a weight decides which end of x it meets.
-Ends block_sums(const int8_t* __restrict weight, int64_t count, const int16_t* __restrict lo,
-                const int16_t* __restrict hi) {
+DYADIC_CLONES Ends block_sums(const int8_t* __restrict weight, int64_t count, const int16_t* __restrict lo,
+                              const int16_t* __restrict hi) {
   int32_t least_up = 0, least_down = 0, greatest_up = 0, greatest_down = 0;
   for (int64_t k = 0; k < count; ++k) {
     const int16_t w = weight[k], up = w > 0 ? w : 0, down = w < 0 ? w : 0;
@@ -34,11 +41,24 @@ void widen(const T* __restrict row, int64_t columns, T* __restrict lo, T* __rest
   }
 }
 
+DYADIC_CLONES void widen_bytes(const int8_t* __restrict row, int64_t columns, int8_t* __restrict lo,
+                               int8_t* __restrict hi) {
+  for (int64_t c = 0; c < columns; ++c) {
+    lo[c] = row[c] < lo[c] ? row[c] : lo[c];
+    hi[c] = row[c] > hi[c] ? row[c] : hi[c];
+  }
+}
+
 }  // namespace
 
 template <class T>
 void widen_columns(const T* data, int64_t rows, int64_t columns, T* lo, T* hi) {
-  for (int64_t r = 0; r < rows; ++r) widen(data + r * columns, columns, lo, hi);
+  for (int64_t r = 0; r < rows; ++r) {
+    if constexpr (std::is_same_v<T, int8_t>)
+      widen_bytes(data + r * columns, columns, lo, hi);
+    else
+      widen(data + r * columns, columns, lo, hi);
+  }
 }
 
 template void widen_columns(const int8_t*, int64_t, int64_t, int8_t*, int8_t*);

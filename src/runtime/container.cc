@@ -34,8 +34,10 @@ std::shared_ptr<const Model> load_model(const std::string& path) {
   const Tensor graph = file->tensor(kGraph);
   if (graph.type() != DataType::kU8) fail(ErrorKind::kMalformed, path, ": tensor '", kGraph, "' must be U8");
   const std::string_view text(reinterpret_cast<const char*>(graph.raw()), static_cast<size_t>(graph.bytes()));
-  return std::make_shared<const Model>(
+  auto model = std::make_shared<const Model>(
       model_from_json(text, path + ": " + kGraph, [&](const std::string& name) { return file->tensor(name); }));
+  file->populate();  // the range proof reads every constant
+  return model;
 }
 
 }  // namespace dyadic

@@ -30,6 +30,25 @@ KernelSpec kernel_spec(const Model& model, const Node& node, const Ranges& range
   return spec;
 }
 
+namespace {
+
+// Of those that may name a body: real numbers only describe.
+bool is_same_attribute(const std::pair<const std::string, Attribute>& a,
+                       const std::pair<const std::string, Attribute>& b) {
+  const auto holds_same = [&]<class T>(const T*) {
+    const T *x = std::get_if<T>(&a.second), *y = std::get_if<T>(&b.second);
+    return x && y && *x == *y;
+  };
+  const bool is_real =
+      std::holds_alternative<double>(a.second) || std::holds_alternative<std::vector<double>>(a.second);
+  return a.first == b.first && a.second.index() == b.second.index() &&
+         (is_real || holds_same(static_cast<const int64_t*>(nullptr)) ||
+          holds_same(static_cast<const std::string*>(nullptr)) ||
+          holds_same(static_cast<const std::vector<int64_t>*>(nullptr)));
+}
+
+}  // namespace
+
 std::string Step::executor() const {
   if (row) return row->name;
   if (kernel) return "given kernel";
@@ -70,7 +89,13 @@ void Prepared::prepare(const Node& node, const Ranges& proved, const SessionOpti
   if (of.start >= 0 && of.length >= 0 && std::find(spans.begin(), spans.end(), of) == spans.end()) spans.push_back(of);
   step.outputs = node.outputs;
   step.is_island = is_island(body);
-  step.is_shared = !step.is_island && is_shared_body(node, *step.body);
+  // Layers repeat: what was found of a body need not be found again.
+  const auto alike = std::find_if(steps.begin(), steps.end(), [&](const Step& earlier) {
+    return earlier.body == step.body && earlier.node->op == node.op &&
+           std::equal(node.attributes.begin(), node.attributes.end(), earlier.node->attributes.begin(),
+                      earlier.node->attributes.end(), is_same_attribute);
+  });
+  step.is_shared = alike != steps.end() ? alike->is_shared : !step.is_island && is_shared_body(node, *step.body);
   if (!step.is_island && options.backend == Backend::kKernels) {
     if (options.make_kernel) {
       step.kernel = options.make_kernel(node, *step.body, proved, step.operands);

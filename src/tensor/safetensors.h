@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/file.h"
 #include "tensor/tensor.h"
 
 namespace dyadic {
@@ -26,6 +27,7 @@ class Safetensors {
   // kMalformed if absent or of a type that nothing here computes with (U64, F8, ..). A view of the file where that is
   // aligned; F16 and BF16 are widened to f32, BOOL is u8.
   Tensor tensor(const std::string& name) const;
+  void populate() const { file_->populate(); }
   std::vector<std::string> names() const;  // sorted; without the padding that write_safetensors adds
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
@@ -36,7 +38,7 @@ class Safetensors {
     size_t begin, end;
   };
   std::string path_;
-  std::shared_ptr<const void> file_;
+  std::shared_ptr<const MappedFile> file_;
   const std::byte* data_ = nullptr;
   std::map<std::string, Entry> tensors_;
   std::map<std::string, std::string> metadata_;

@@ -32,7 +32,7 @@ Panels pack(const PanelDot& dot, const PanelSource& b) {
   constexpr int64_t kGroup = 4 / sizeof(Element), kBlock = 64;
   const int64_t groups = ceil_div(b.K, kGroup), columns = dot.columns, count = b.columns.size() / columns;
   Panels result{.dot = &dot, .K = b.K};
-  result.bytes = AlignedBuffer(count * groups * columns * 4);
+  result.bytes = AlignedBuffer::long_lived(count * groups * columns * 4);
   result.start.assign(b.columns.size(), 0);
   for (int64_t p = 0; p < count; ++p) {
     result.panels.push_back({p * groups * columns * 4, groups});
@@ -43,10 +43,14 @@ Panels pack(const PanelDot& dot, const PanelSource& b) {
         if (row < 0) continue;
         const B* from = reinterpret_cast<const B*>(b.b) + row * b.ldb;
         int64_t k = begin;
-        for (; k + kGroup <= end; k += kGroup) {
+        Element* to = panel + (k / kGroup * columns + c) * kGroup;
+        for (; k + kGroup <= end; k += kGroup, to += columns * kGroup) {
           Element group[kGroup];
-          for (int64_t i = 0; i < kGroup; ++i) group[i] = from[k + i];
-          std::memcpy(panel + (k / kGroup * columns + c) * kGroup, group, 4);
+          if constexpr (std::is_same_v<B, Element>)
+            std::memcpy(group, from + k, 4);
+          else
+            for (int64_t i = 0; i < kGroup; ++i) group[i] = from[k + i];
+          std::memcpy(to, group, 4);
         }
         for (; k < end; ++k) panel[(k / kGroup * columns + c) * kGroup + k % kGroup] = from[k];
       }

@@ -130,7 +130,12 @@ std::string linear_reject(const KernelSpec& spec) {
   const Tensor& weight = spec.parameter("weight");
   reason = reject_outputs(spec, requantize.type, weight.dim(0));
   if (!reason.empty()) return reason;
-  for (int64_t magnitude : magnitudes(weight, bias_of(spec, stages), largest_code(*spec.find_input("x"))))
+  const int64_t largest = largest_code(*spec.find_input("x")), K = weight.dim(1);
+  const int32_t* bias = bias_of(spec, stages);
+  int64_t largest_bias = 0;
+  for (int64_t n = 0; bias && n < weight.dim(0); ++n) largest_bias = std::max(largest_bias, std::abs(int64_t{bias[n]}));
+  if (K * 128 * largest + largest_bias < int64_t{1} << 31) return "";  // whatever the weights are
+  for (int64_t magnitude : magnitudes(weight, bias, largest))
     if (magnitude >= int64_t{1} << 31) return cat("an accumulator can reach ", magnitude, ", beyond 32 bits");
   return "";
 }
