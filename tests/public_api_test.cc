@@ -141,6 +141,19 @@ TEST(PublicSession, RunsNamedTensors) {
   expect_error(api::ErrorKind::kContract, "", [&] { session.run_tokens({std::vector<int32_t>(5000, 2)}); });
 }
 
+TEST(PublicSession, SiblingsShareAndSchedulesAgree) {
+  const std::vector<std::vector<int32_t>> texts(50, {2, 7, 8, 9, 10, 11, 12, 13, 14, 15, 3});
+  api::Session session(api::Model::open(tiny_dyad()));
+  const api::Tensor expected = session.run_tokens(texts);
+  api::Session sibling = session.sibling(2);
+  EXPECT_TRUE(std::ranges::equal(sibling.run_tokens(texts).bytes(), expected.bytes()));
+  for (const api::Schedule schedule : {api::Schedule::kAuto, api::Schedule::kLatency, api::Schedule::kThroughput}) {
+    api::Session other(session.model(), {.threads = 2, .schedule = schedule});
+    EXPECT_TRUE(std::ranges::equal(other.run_tokens(texts).bytes(), expected.bytes()));
+  }
+  expect_error(api::ErrorKind::kUsage, "threads", [&] { session.sibling(0); });
+}
+
 TEST(PublicErrors, KeepKindAndMessage) {
   const std::string dir = dyadic::test::temporary_dir();
   std::ofstream(dir + "/bad.dyad") << "no model";

@@ -20,13 +20,20 @@ enum class Executor {
   kEvaluator,  // the definition itself, slow; every overflow is an error
 };
 
+enum class Schedule {
+  kAuto,        // kThroughput where a batch gives every thread a fair share of whole texts, else kLatency
+  kLatency,     // all threads work on the same texts
+  kThroughput,  // each thread takes texts of its own
+};
+
 struct SessionOptions {
   Executor executor = Executor::kKernels;  // the result is the same in every bit
   int threads = 1;                         // 1..1024, the calling thread included
+  Schedule schedule = Schedule::kAuto;     // of more than one thread
 };
 
 // Packs a model's parameters once and keeps memory for the shapes it has seen. Threads may share
-// a Session, whose runs then take turns; Sessions run side by side and may share a Model.
+// a Session, whose runs then take turns; for runs side by side make siblings.
 class Session {
  public:
   // kContract if the model's ranges cannot be proved, kUsage for options out of range.
@@ -34,6 +41,10 @@ class Session {
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
+
+  // Another Session that shares the packed parameters of this one, with threads and memory of its own. kUsage for
+  // threads out of range.
+  Session sibling(int threads = 1) const;
 
   // A tensor for every input; one for every output comes back, by name. kContract naming the input if one is missing,
   // has the wrong type or shape, holds a number outside the range that the model promises, or is too large.
@@ -49,6 +60,7 @@ class Session {
 
  private:
   struct State;
+  explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

@@ -13,6 +13,7 @@ namespace {
 dyadic::SessionOptions to_internal(const SessionOptions& options) {
   dyadic::SessionOptions result;
   result.threads = options.threads;
+  result.schedule = static_cast<dyadic::Schedule>(options.schedule);
   switch (options.executor) {
     case Executor::kKernels:
       break;
@@ -33,10 +34,12 @@ dyadic::SessionOptions to_internal(const SessionOptions& options) {
 
 struct Session::State {
   Model model;
-  dyadic::Session session;
+  std::unique_ptr<dyadic::Session> session;
 
   State(Model m, const SessionOptions& options)
-      : model(std::move(m)), session(model.implementation().model, to_internal(options)) {}
+      : model(std::move(m)),
+        session(std::make_unique<dyadic::Session>(model.implementation().model, to_internal(options))) {}
+  State(const State& like, int threads) : model(like.model), session(like.session->sibling(threads)) {}
 };
 
 Session::Session(Model model, SessionOptions options)
@@ -45,12 +48,17 @@ Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
+Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Session Session::sibling(int threads) const {
+  return translate_errors([&] { return Session(std::make_unique<State>(*state_, threads)); });
+}
+
 std::map<std::string, Tensor> Session::run(const std::map<std::string, Tensor>& inputs) {
   return translate_errors([&] {
     std::map<std::string, dyadic::Tensor> feeds;
     for (const auto& [name, tensor] : inputs) feeds[name] = v1::to_internal(tensor);
     std::map<std::string, Tensor> results;
-    for (const auto& [name, tensor] : state_->session.run(feeds)) results[name] = to_public(tensor, name);
+    for (const auto& [name, tensor] : state_->session->run(feeds)) results[name] = to_public(tensor, name);
     return results;
   });
 }
@@ -64,12 +72,12 @@ Tensor Session::run_tokens(const std::vector<std::vector<int32_t>>& texts) {
     if (texts.empty()) return Tensor(to_public(output.type, output.name), {0, output.shape.back().factor});
     for (size_t i = 0; i < texts.size(); ++i)
       if (texts[i].empty()) fail(dyadic::ErrorKind::kContract, "text ", i, " has no tokens");
-    return to_public(state_->session.run(pack_tokens(texts).feeds).at(output.name), output.name);
+    return to_public(state_->session->run(pack_tokens(texts).feeds).at(output.name), output.name);
   });
 }
 
 const Model& Session::model() const { return state_->model; }
-std::string Session::explain() const { return state_->session.explain(); }
+std::string Session::explain() const { return state_->session->explain(); }
 
 std::vector<float> dequantize(const Tensor& codes, const Encoding& encoding) {
   if (!is_scale(encoding.scale))
