@@ -17,11 +17,15 @@ struct PanelSource;
 inline constexpr int kMaxDotRows = 6;
 inline constexpr int kMaxDotColumns = 64;
 
+// What a CPU may have beyond its Isa. The levels of Isa stay few, because every other kernel is written once a level.
+enum class DotFeature { kNone, kAvx512, kAvxVnni, kNeon, kNeonDotprod };
+
 // a [M,K] times b [N,K]: s8 x s8, u8 x s8, s16 x s8 or s16 x s16 -> s32, every sum modulo 2^32 and so exact whenever it
 // fits 32 bits.
 struct PanelDot {
-  const char* name;  // "s8s8_avx512vnni"
-  Isa isa;           // that the CPU must have
+  const char* name;                        // "s8s8_avx512vnni"
+  Isa isa;                                 // that the CPU must have
+  DotFeature feature = DotFeature::kNone;  // and this
   DataType a, b;
   int rows;          // that one call takes at most
   int columns;       // of a panel

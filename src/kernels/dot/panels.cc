@@ -1,6 +1,13 @@
 #include "kernels/dot/panels.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 
@@ -9,13 +16,41 @@
 
 namespace dyadic {
 
-extern const PanelDot kDotsPortable[4], kDotsAvx2[4], kDotsAvx512Vnni[4];
+extern const PanelDot kDotsPortable[4];
+#if defined(__x86_64__)
+extern const PanelDot kDotsAvx2[4], kDotsAvxVnni[4], kDotsAvx512[4], kDotsAvx512Vnni[4];
+#elif defined(__aarch64__)
+extern const PanelDot kDotsNeon[4], kDotsNeonDotprod[2];
+#endif
 
 namespace {
 
 constexpr int64_t kChunkRows = 192;  // of a that pass through all panels together: a and c stay in the caches
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+bool cpu_has(DotFeature feature) {
+  switch (feature) {
+    case DotFeature::kNone:
+      return true;
+#if defined(__x86_64__)
+    case DotFeature::kAvx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    case DotFeature::kAvxVnni: {
+      unsigned a = 0, b = 0, c = 0, d = 0;
+      return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+    }
+#elif defined(__aarch64__)
+    case DotFeature::kNeon:
+      return true;
+    case DotFeature::kNeonDotprod:
+      return getauxval(AT_HWCAP) >> 20 & 1;  // HWCAP_ASIMDDP
+#endif
+    default:
+      return false;
+  }
+}
 
 // Modulo 2^32.
 template <class B>
@@ -73,18 +108,34 @@ Panels pack_words(const PanelDot& dot, const PanelSource& b) { return pack<int16
 std::span<const PanelDot* const> panel_dots() {
   static const std::vector<const PanelDot*> all = [] {
     std::vector<const PanelDot*> dots;
-    for (const std::span<const PanelDot> set :
-         {std::span<const PanelDot>(kDotsAvx512Vnni), std::span<const PanelDot>(kDotsAvx2),
-          std::span<const PanelDot>(&kPairsAvx2, 1), std::span<const PanelDot>(kDotsPortable)})
+    const auto add = [&](std::span<const PanelDot> set) {
       for (const PanelDot& dot : set) dots.push_back(&dot);
+    };
+#if defined(__x86_64__)
+    add(kDotsAvx512Vnni);
+    add(kDotsAvx512);
+    add(kDotsAvxVnni);
+    add(kDotsAvx2);
+    add({&kPairsAvx2, 1});
+#elif defined(__aarch64__)
+    add(kDotsNeonDotprod);
+    add(kDotsNeon);
+#endif
+    add(kDotsPortable);
     return dots;
   }();
   return all;
 }
 
+bool cpu_runs(const PanelDot& dot) { return dot.isa <= detected_isa() && cpu_has(dot.feature); }
+
 const PanelDot& panel_dot(Isa isa, DataType a, DataType b) {
+  const char* cap = std::getenv("DYADIC_ISA");
+  const bool all_of_it = isa == detected_isa() && !(cap && *cap);
   for (const PanelDot* dot : panel_dots())
-    if (dot->isa <= isa && dot->a == a && dot->b == b) return *dot;
+    if (dot->a == a && dot->b == b && dot->isa <= isa && cpu_runs(*dot) &&
+        (all_of_it || dot->feature == DotFeature::kNone))
+      return *dot;
   fail(ErrorKind::kContract, "no product of ", name(a), " with ", name(b));
 }
 
@@ -108,12 +159,16 @@ Panels pack_panels(const PanelDot& dot, const void* b, int64_t ldb, int64_t N, i
 
 Panels pack_fastest(Isa isa, DataType a, DataType b_type, const PanelSource& b) {
   const PanelDot& usual = panel_dot(isa, a, b_type);
-  if (usual.isa != Isa::kAvx2 || a != kPairsAvx2.a || b_type != kPairsAvx2.b) return pack_panels(usual, b);
-  Panels pairs = pack_panels(kPairsAvx2, b);
-  if (pairs_pay(pairs)) return pairs;
-  Panels widened = pack_panels(usual, b);
-  widened.note = cat(", not the slower ", kPairsAvx2.name, pairs.note);
-  return widened;
+#if defined(__x86_64__)
+  if (usual.isa == Isa::kAvx2 && usual.feature == DotFeature::kNone && a == kPairsAvx2.a && b_type == kPairsAvx2.b) {
+    Panels pairs = pack_panels(kPairsAvx2, b);
+    if (pairs_pay(pairs)) return pairs;
+    Panels widened = pack_panels(usual, b);
+    widened.note = cat(", not the slower ", kPairsAvx2.name, pairs.note);
+    return widened;
+  }
+#endif
+  return pack_panels(usual, b);
 }
 
 int64_t row_bytes(const PanelDot& dot, int64_t K) {

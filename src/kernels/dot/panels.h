@@ -10,7 +10,9 @@ namespace dyadic {
 
 // Every PanelDot of this program, the fastest first within a pair of types and portable last.
 std::span<const PanelDot* const> panel_dots();
-// The first of these types that instruction set `isa` runs. kContract for types that no PanelDot has.
+bool cpu_runs(const PanelDot& dot);
+// The first of these types that this CPU runs with instruction set `isa`: one with a feature beyond that only where
+// `isa` is all that the CPU has and DYADIC_ISA does not say otherwise. kContract for types that no PanelDot has.
 const PanelDot& panel_dot(Isa isa, DataType a, DataType b);
 
 // b [N,K] in memory: rows ldb elements apart. Column c of panel p is row columns[p * dot.columns + c], or zeros where

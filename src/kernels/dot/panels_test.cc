@@ -20,7 +20,7 @@ using test::GuardedMemory;
 class PanelDots : public ::testing::TestWithParam<const PanelDot*> {
  protected:
   void SetUp() override {
-    if (dot().isa > detected_isa()) GTEST_SKIP() << "SKIPPED: this CPU has no " << isa_name(dot().isa);
+    if (!cpu_runs(dot())) GTEST_SKIP() << "SKIPPED: this CPU (" << cpu_model() << ") does not run " << dot().name;
   }
   const PanelDot& dot() const { return *GetParam(); }
 };

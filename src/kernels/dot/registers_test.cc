@@ -39,7 +39,11 @@ void expect_sums_in_registers(const std::string& multiply, const std::string& co
 TEST(DotRegisters, Avx512VnniS8) { expect_sums_in_registers("vpdpbusd", "VnniS8", 4); }
 TEST(DotRegisters, Avx512VnniU8) { expect_sums_in_registers("vpdpbusd", "VnniU8", 4); }
 TEST(DotRegisters, Avx512VnniS16) { expect_sums_in_registers("vpdpwssd", "VnniS16", 4); }
-TEST(DotRegisters, Avx2) { expect_sums_in_registers("vpmaddwd", "Avx2S16", 2); }
+TEST(DotRegisters, Avx512S16) { expect_sums_in_registers("vpmaddwd", "Avx512S16", 4); }
+TEST(DotRegisters, AvxVnniS8) { expect_sums_in_registers("{vex} vpdpbusd", "AvxVnniS8", 2); }
+TEST(DotRegisters, AvxVnniU8) { expect_sums_in_registers("{vex} vpdpbusd", "AvxVnniU8", 2); }
+TEST(DotRegisters, AvxVnniS16) { expect_sums_in_registers("{vex} vpdpwssd", "AvxVnniS16", 2); }
+TEST(DotRegisters, Avx2S16) { expect_sums_in_registers("vpmaddwd", "Avx2S16", 2); }
 
 }  // namespace
 }  // namespace dyadic

@@ -2,8 +2,8 @@
 // lies in an anonymous namespace of such a file, so nothing here is shared.
 //
 // Core: Vector, Element (of packed rows and panels, s8 or s16), kLanes (of 32 bits), kVectors (across a panel), kRows,
-// kOffset (PanelDot::a_offset), load, store, prefetch, kPrefetchRows, broadcast (four bytes to all lanes as the product
-// wants them), accumulate (adds to each lane the products of its group) and keep.
+// kOffset (PanelDot::a_offset), load and store (of sums), load_panel, broadcast (four bytes of a row to all lanes),
+// accumulate (adds to each lane the products of its group), keep, prefetch and kPrefetchRows.
 //
 // keep is an empty asm that holds a value in a register. Without it gcc 12 spills sums inside the loop, which costs a
 // factor of two, and reads the panel again for every row of a tile, which costs a quarter of the speed of 2 and 3 rows.
@@ -26,10 +26,10 @@ template <class Core, int kRows>
     for (int j = 0; j < kVectors; ++j) acc[r][j] = Core::load(start + j * kLanes);
 #pragma GCC unroll 1
   for (int64_t g = 0; g < groups; ++g, a += 4, panel += kVectors * kVectorBytes, next += kVectors * kVectorBytes) {
-    typename Core::Vector w[kVectors];
+    decltype(Core::load_panel(panel)) w[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      w[j] = Core::load(panel + j * kVectorBytes);
+      w[j] = Core::load_panel(panel + j * kVectorBytes);
       if (kRows > 1) Core::keep(w[j]);
     }
     if constexpr (kRows >= Core::kPrefetchRows) {
@@ -38,7 +38,7 @@ template <class Core, int kRows>
     }
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
-      const typename Core::Vector x = Core::broadcast(a + r * lda);
+      const auto x = Core::broadcast(a + r * lda);
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
         Core::accumulate(acc[r][j], x, w[j]);
@@ -74,11 +74,14 @@ constexpr auto tile_of() -> std::remove_extent_t<decltype(PanelDot::dot)> {
 }
 
 template <class Core, class A>
-constexpr PanelDot panel_dot_of(const char* name, Isa isa, DataType a, DataType b) {
+constexpr PanelDot panel_dot_of(const char* name, Isa isa, DotFeature feature, DataType b) {
   constexpr bool kBytes = sizeof(typename Core::Element) == 1;
   return {.name = name,
           .isa = isa,
-          .a = a,
+          .feature = feature,
+          .a = sizeof(A) == 2        ? DataType::kI16
+               : std::is_signed_v<A> ? DataType::kI8
+                                     : DataType::kU8,
           .b = b,
           .rows = Core::kRows,
           .columns = Core::kLanes * Core::kVectors,
