@@ -1,4 +1,5 @@
 #include "api/benchmark.h"
+#include "api/executors.h"
 
 #include <fmt/format.h>
 
@@ -107,10 +108,41 @@ void print_results(const BenchReport& r) {
               rows);
 }
 
+constexpr const char* kExecutors[] = {"hand", "gcc", "clang", "tile"};
+
+Json to_json(const ExecutorReport& r) {
+  Json json = {{"cpu", r.cpu},       {"commit", DYADIC_COMMIT}, {"batch", r.batch},
+               {"length", r.length}, {"rows", Json::array()},   {"skipped", r.skipped}};
+  for (const auto& row : r.rows)
+    json["rows"].push_back({{"composite", row.composite},
+                            {"layer", row.layer},
+                            {"layers", row.layers},
+                            {"isa", std::string(isa_name(row.isa))},
+                            {"used", row.used},
+                            {"ms", row.ms},
+                            {"fastest", row.fastest()},
+                            {"gain", row.gain()}});
+  return json;
+}
+
+void print_executors(const ExecutorReport& r) {
+  fmt::print("{}, {} x {}, 1 thread; results equal; ms of all layers that share a body\n\n", r.cpu, r.batch, r.length);
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& row : r.rows) {
+    rows.push_back({row.composite, fmt::format("{} ({})", row.layer, row.layers), std::string(isa_name(row.isa))});
+    for (const char* name : kExecutors)
+      rows.back().push_back(row.ms.count(name) ? fmt::format("{:.3f}", row.ms.at(name)) : "-");
+    rows.back().push_back(row.gain() > 0 ? fmt::format("{:.1f}x", row.gain()) : "-");
+    rows.back().push_back(row.used);
+  }
+  print_table({"composite", "first layer", "isa", "hand", "gcc", "clang", "tile", "gain by hand", "used"}, rows);
+  for (const auto& line : r.skipped) fmt::print("{}\n", line);
+}
+
 struct BenchOptions {
   BenchRequest request;
   std::string batches = "1,32", lengths = "16,128,384", columns;
-  bool layers = false, csv = false;
+  bool layers = false, csv = false, executors = false;
 };
 
 int bench(BenchOptions options, const Common& common) {
@@ -123,6 +155,16 @@ int bench(BenchOptions options, const Common& common) {
   request.threads = common.threads;
   request.seed = common.seed;
   request.isa = active_isa();
+  if (options.executors) {
+    const int rounds = request.repetitions ? request.repetitions : 7;
+    const auto r =
+        bench_executors(request.model, request.batches[0], request.lengths[0], request.isa, rounds, common.seed);
+    if (common.json)
+      fmt::print("{}\n", to_json(r).dump());
+    else
+      print_executors(r);
+    return 0;
+  }
   const BenchReport r = bench_model(request);
   if (common.json) {
     fmt::print("{}\n", to_json(r).dump());
@@ -157,7 +199,11 @@ Action add_bench(CLI::App& app) {
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   app.add_flag("--layers", options->layers, "Also the layers of one run by one thread, which add up to it");
-  app.add_flag("--csv", options->csv, "Comma-separated values instead of tables");
+  auto* csv = app.add_flag("--csv", options->csv, "Comma-separated values instead of tables");
+  app.add_flag("--executors", options->executors,
+               "Instead: each kind of layer by hand, as generated C, as tile program")
+      ->excludes(text)
+      ->excludes(csv);
   set_help(
       app,
       "Runs every batch size with every length on random token ids, or with --text packed batches of texts as they\n"
@@ -166,7 +212,10 @@ Action add_bench(CLI::App& app) {
       "could do at most, measured in the same run (see `dyadic doctor`).\n"
       "JSON: {\"cpu\", \"isa\", \"threads\", \"commit\", \"limit_gmacs\", \"results\": [{\"batch\", \"length\",\n"
       "\"texts\", \"tokens\", \"ms\": {\"min\", \"median\", \"max\"}, \"baseline_ms\", \"macs\", \"gmacs\",\n"
-      "\"fraction\", \"profiled_ms\", \"layers\": [{\"name\", \"executor\", \"ms\", \"macs\", \"fraction\"}]}]}",
+      "\"fraction\", \"profiled_ms\", \"layers\": [{\"name\", \"executor\", \"ms\", \"macs\", \"fraction\"}]}]};\n"
+      "with --executors {\"cpu\", \"commit\", \"batch\", \"length\", \"rows\": [{\"composite\", \"layer\", "
+      "\"layers\",\n"
+      "\"isa\", \"used\", \"ms\": {\"hand\", \"gcc\", \"clang\", \"tile\"}, \"fastest\", \"gain\"}], \"skipped\"}",
       {"dyadic bench minilm.dyad --batch 1,32 --length 16,128,384 --baseline all-MiniLM-L6-v2",
        "dyadic bench minilm.dyad --batch 1 --length 128 --layers",
        "dyadic bench minilm.dyad --batch 32 --text sentences.txt"});

@@ -12,8 +12,6 @@
 namespace dyadic {
 namespace {
 
-constexpr char kCFlags[] = "-std=c99 -O2";
-
 // ---- generated C as kernels --------------------------------------------------------------------------------------
 
 // A symbol that no shape gives a value, and the data input whose largest element it is.
@@ -82,8 +80,9 @@ bool contains(const Ranges& outer, const Ranges& inner) {
 // Each distinct body is printed and compiled once, for ranges that hold for every composite that uses it.
 class CCompiler {
  public:
-  CCompiler(std::shared_ptr<const Model> model, const std::vector<Ranges>& proof, std::string compiler)
-      : model_(std::move(model)), compiler_(std::move(compiler)) {
+  CCompiler(std::shared_ptr<const Model> model, const std::vector<Ranges>& proof, std::string compiler,
+            std::string flags)
+      : model_(std::move(model)), compiler_(std::move(compiler)), flags_(std::move(flags)) {
     const auto& nodes = model_->main().nodes;
     for (size_t n = 0; n < nodes.size(); ++n) {
       if (nodes[n].body.empty()) continue;
@@ -107,7 +106,7 @@ class CCompiler {
       if (contains(ranges, proof)) return code;
     const Ranges ranges = hull(proof, hulls_.at(key));
     known.emplace_back(
-        ranges, std::make_shared<const CompiledC>(body.graph, print_c(body.graph, ranges, "body"), compiler_, kCFlags));
+        ranges, std::make_shared<const CompiledC>(body.graph, print_c(body.graph, ranges, "body"), compiler_, flags_));
     return known.back().second;
   }
 
@@ -126,12 +125,20 @@ class CCompiler {
   }
 
   std::shared_ptr<const Model> model_;
-  std::string compiler_;
+  std::string compiler_, flags_;
   std::map<std::string, Ranges> hulls_;
   std::map<std::string, std::vector<Compiled>> compiled_;
 };
 
 }  // namespace
+
+MakeKernel printed_c(std::shared_ptr<const Model> model, const std::vector<Ranges>& proof, const std::string& compiler,
+                     const std::string& flags) {
+  const auto code = std::make_shared<CCompiler>(std::move(model), proof, compiler, flags);
+  return [code](const Node& node, const Body& body, const Ranges& ranges, const std::vector<Tensor>& operands) {
+    return code->kernel(node, body, ranges, operands);
+  };
+}
 
 std::vector<VerifyBackend> verify_backends(const std::shared_ptr<const Model>& model,
                                            const std::shared_ptr<const std::vector<Ranges>>& proof, int max_threads,
@@ -163,11 +170,7 @@ std::vector<VerifyBackend> verify_backends(const std::shared_ptr<const Model>& m
       skipped.push_back(cat(name, ": SKIPPED: there is no command ", compiler));
       continue;
     }
-    const auto code = std::make_shared<CCompiler>(model, *proof, compiler);
-    add(name, Backend::kKernels, Isa::kPortable, 1, kMixedBatch,
-        [code](const Node& node, const Body& body, const Ranges& ranges, const std::vector<Tensor>& operands) {
-          return code->kernel(node, body, ranges, operands);
-        });
+    add(name, Backend::kKernels, Isa::kPortable, 1, kMixedBatch, printed_c(model, *proof, compiler, "-std=c99 -O2"));
   }
   return backends;
 }

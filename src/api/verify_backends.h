@@ -22,4 +22,10 @@ std::vector<VerifyBackend> verify_backends(const std::shared_ptr<const Model>& m
                                            const std::shared_ptr<const std::vector<Ranges>>& proof, int max_threads,
                                            std::vector<std::string>& skipped);
 
+// Runs each composite as its body printed in C (float islands aside) and compiled with these flags; a distinct body is
+// compiled once, at the first composite that has it. `proof` is prove_model's result. kFailed with the compiler's
+// words.
+MakeKernel printed_c(std::shared_ptr<const Model> model, const std::vector<Ranges>& proof, const std::string& compiler,
+                     const std::string& flags);
+
 }  // namespace dyadic
