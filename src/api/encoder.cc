@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <future>
 
 #include "base/json.h"
 #include "base/located.h"
@@ -105,13 +106,14 @@ class FloatEncoder : public TokenizingEncoder {
 
 class IntegerEncoder : public TokenizingEncoder {
  public:
-  IntegerEncoder(const std::string& path, const std::shared_ptr<const Model>& model, const EncoderOptions& options)
-      : TokenizingEncoder(load_tokenizer(model->assets, path, token_rows(*model, path)),
-                          stored_length(*model, path, longest_text(*model)), longest_text(*model), options),
+  IntegerEncoder(const std::string& path, const Model& model, WordPiece tokenizer, std::unique_ptr<Session> session,
+                 const EncoderOptions& options)
+      : TokenizingEncoder(std::move(tokenizer), stored_length(model, path, longest_text(model)), longest_text(model),
+                          options),
         path_(path),
-        session_(located(path, [&] { return Session(model, options.session); })),
+        session_(std::move(session)),
         name_(stem(path) + " (integer)") {
-    const Graph& main = model->main();
+    const Graph& main = model.main();
     if (main.outputs.size() != 1 || !main.value(main.outputs[0]).encoding)
       fail(ErrorKind::kContract, path, ": not a text encoder: it needs one output with an encoding");
     const Value& output = main.value(main.outputs[0]);
@@ -123,7 +125,7 @@ class IntegerEncoder : public TokenizingEncoder {
            ", no embedding for each text");
   }
   Embeddings encode_ids(std::span<const TokenIds> texts) override {
-    const Tensor codes = located(path_, [&] { return session_.run(pack_tokens(texts).feeds).at(output_); });
+    const Tensor codes = located(path_, [&] { return session_->run(pack_tokens(texts).feeds).at(output_); });
     Embeddings result{codes.dims().back(), {}};
     for (int64_t i = 0; i < codes.count(); ++i)
       result.values.push_back(
@@ -134,7 +136,7 @@ class IntegerEncoder : public TokenizingEncoder {
 
  private:
   std::string path_;
-  Session session_;
+  std::unique_ptr<Session> session_;
   std::string name_, output_;
   Encoding encoding_;
 };
@@ -142,7 +144,7 @@ class IntegerEncoder : public TokenizingEncoder {
 }  // namespace
 
 WordPiece load_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where, int64_t rows) {
-  const WordPiece tokenizer = read_tokenizer(assets, where);
+  WordPiece tokenizer = read_tokenizer(assets, where);
   if (static_cast<int64_t>(tokenizer.vocab_size()) > rows)
     fail(ErrorKind::kMalformed, where, ": the tokenizer has ", tokenizer.vocab_size(), " tokens, the model ", rows);
   return tokenizer;
@@ -183,7 +185,13 @@ std::unique_ptr<TextEncoder> open_encoder(const std::string& path, const Encoder
   if (std::filesystem::is_directory(path, error))
     return std::make_unique<FloatEncoder>(path, import_huggingface(path), options);
   if (!std::filesystem::exists(path, error)) fail(ErrorKind::kFailed, path, ": no such file or folder");
-  return std::make_unique<IntegerEncoder>(path, load_model(path), options);
+  const std::shared_ptr<const Model> model = load_model(path);
+  // A third of the time to the first embedding is the tokenizer's: it is read while the weights are packed.
+  std::future<WordPiece> tokenizer = std::async(std::launch::async | std::launch::deferred, [&] {
+    return load_tokenizer(model->assets, path, token_rows(*model, path));
+  });
+  auto session = located(path, [&] { return std::make_unique<Session>(model, options.session); });
+  return std::make_unique<IntegerEncoder>(path, *model, tokenizer.get(), std::move(session), options);
 }
 
 }  // namespace dyadic

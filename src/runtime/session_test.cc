@@ -74,9 +74,9 @@ std::vector<TensorView> inputs_of(const Feeds& feeds) {
 // Lengths that fill blocks exactly, by one row too many, with texts longer than a block, and many short ones.
 const std::vector<std::vector<int>> kBatches = {
     {1},
-    {64, 64, 64},
-    {64, 64, 64, 1},
-    {128, 65, 128, 63, 1},
+    {64, 64, 64, 64},
+    {64, 64, 64, 64, 1},
+    {128, 128, 65, 128, 63, 1},
     {120, 72, 120, 73, 64},
     std::vector<int>(100, 5),
     {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30}};
