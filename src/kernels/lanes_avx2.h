@@ -50,6 +50,34 @@ struct Lanes {
   __m256i saturated() const { return _mm256_permute4x64_epi64(_mm256_packs_epi32(lo, hi), 0xd8); }
 };
 
+// 64-bit lanes: of the even lanes of Lanes and of the odd ones.
+struct Products {
+  __m256i even[2], odd[2];
+
+  // (x + 2^15) >> 16, which must fit 32 bits: only its lower half is right.
+  Products rounded_by_16() const {
+    const auto rounded = [](__m256i x) {
+      return _mm256_srli_epi64(_mm256_add_epi64(x, _mm256_set1_epi64x(1 << 15)), 16);
+    };
+    return {{rounded(even[0]), rounded(even[1])}, {rounded(odd[0]), rounded(odd[1])}};
+  }
+  // Lower halves times m, the same in all lanes.
+  Products times(Lanes m) const {
+    return {{_mm256_mul_epi32(even[0], m.lo), _mm256_mul_epi32(even[1], m.lo)},
+            {_mm256_mul_epi32(odd[0], m.lo), _mm256_mul_epi32(odd[1], m.lo)}};
+  }
+  Lanes high() const {
+    const auto merged = [](__m256i x, __m256i y) { return _mm256_blend_epi32(_mm256_srli_epi64(x, 32), y, 0xaa); };
+    return {merged(even[0], odd[0]), merged(even[1], odd[1])};
+  }
+};
+
+inline Products products(Lanes a, Lanes b) {
+  const auto upper = [](__m256i x) { return _mm256_srli_epi64(x, 32); };
+  return {{_mm256_mul_epi32(a.lo, b.lo), _mm256_mul_epi32(a.hi, b.hi)},
+          {_mm256_mul_epi32(upper(a.lo), upper(b.lo)), _mm256_mul_epi32(upper(a.hi), upper(b.hi))}};
+}
+
 // Twice as many i32 as Words has words, in the order of their pairs: lo from the lower four of each eight words.
 struct Wide {
   __m256i lo, hi;
@@ -58,6 +86,10 @@ struct Wide {
   static Wide load(const int32_t* p) {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+  }
+  void store(int32_t* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), lo);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), hi);
   }
 
   friend Wide operator+(Wide a, Wide b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }

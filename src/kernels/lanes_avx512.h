@@ -40,12 +40,34 @@ struct Lanes {
   }
 };
 
+// 64-bit lanes: of the even lanes of Lanes and of the odd ones.
+struct Products {
+  __m512i even, odd;
+
+  // (x + 2^15) >> 16, which must fit 32 bits: only its lower half is right.
+  Products rounded_by_16() const {
+    const __m512i half = _mm512_set1_epi64(1 << 15);
+    return {_mm512_srli_epi64(_mm512_add_epi64(even, half), 16), _mm512_srli_epi64(_mm512_add_epi64(odd, half), 16)};
+  }
+  // Lower halves times m, the same in all lanes.
+  Products times(Lanes m) const { return {_mm512_mul_epi32(even, m.v), _mm512_mul_epi32(odd, m.v)}; }
+  Lanes high() const { return {_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB)}; }
+};
+
+inline Products products(Lanes a, Lanes b) {
+  return {_mm512_mul_epi32(a.v, b.v), _mm512_mul_epi32(_mm512_srli_epi64(a.v, 32), _mm512_srli_epi64(b.v, 32))};
+}
+
 // Twice as many i32 as Words has words, in the order of their pairs: lo from the lower four of each eight words.
 struct Wide {
   __m512i lo, hi;
 
   static Wide broadcast(int32_t x) { return {_mm512_set1_epi32(x), _mm512_set1_epi32(x)}; }
   static Wide load(const int32_t* p) { return {_mm512_loadu_si512(p), _mm512_loadu_si512(p + 16)}; }
+  void store(int32_t* p) const {
+    _mm512_storeu_si512(p, lo);
+    _mm512_storeu_si512(p + 16, hi);
+  }
 
   friend Wide operator+(Wide a, Wide b) { return {_mm512_add_epi32(a.lo, b.lo), _mm512_add_epi32(a.hi, b.hi)}; }
   friend Wide operator<<(Wide a, Wide n) { return {_mm512_sllv_epi32(a.lo, n.lo), _mm512_sllv_epi32(a.hi, n.hi)}; }

@@ -1,5 +1,5 @@
 // For tests and benchmarks of kernels: building a KernelSpec by hand and running one row on buffers of exactly the
-// promised size, so that a sanitizer sees any access beyond.
+// promised size, with an unmapped page behind each, so that any access beyond is an end.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/guarded_memory.h"
 #include "kernels/kernel.h"
 
 namespace dyadic::testing {
@@ -62,14 +63,14 @@ class Bound {
 
  private:
   std::byte* buffer(size_t bytes, int fill) {
-    std::byte* p = buffers_.emplace_back(new std::byte[bytes]).get();
+    std::byte* p = buffers_.emplace_back(std::make_unique<test::GuardedMemory>(bytes))->data();
     std::memset(p, fill, bytes);
     return p;
   }
 
   const Kernel& kernel_;
   ThreadPool pool_;
-  std::vector<std::unique_ptr<std::byte[]>> buffers_;
+  std::vector<std::unique_ptr<test::GuardedMemory>> buffers_;
   std::vector<TensorView> inputs_, outputs_;
   std::vector<std::byte*> scratch_;
 };

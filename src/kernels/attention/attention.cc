@@ -55,15 +55,13 @@ std::optional<VectorParameters> vector_parameters(const KernelSpec& spec, std::s
   auto distance = shift_of_32_bits(p.distance, largest);
   p.product32 = distance.has_value();
   if (!distance) distance = high_shift(signed_bits(largest), signed_bits(p.distance.m), p.distance.s);
-  const auto out = high_shift(signed_bits(127 << 16), signed_bits(p.out.m), p.out.s);
-  if (!distance || !out) {
+  if (!distance || p.out.s < 33) {
     *why = "a ratio is too large for the high half of a 32-bit product";
     return std::nullopt;
   }
   p.distance_shift = *distance;
   p.distance.m <<= distance->m_left;
-  p.out_shift = *out;
-  p.out.m <<= out->m_left;
+  p.out_shift = {0, 0, p.out.s - 32, int32_t{1} << (p.out.s - 33)};
   p.half_table = std::all_of(p.table + 127, p.table + 256, [&](uint8_t e) { return e == p.table[127]; });
   return p;
 }

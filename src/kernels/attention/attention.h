@@ -32,7 +32,7 @@ struct VectorParameters : Parameters {
   // distance * m + add fits 32 bits without sign, shifted right by distance_shift.right it is D before its limit.
   // Otherwise D is made by high halves.
   bool product32 = false;
-  HighShift distance_shift{}, out_shift{};  // distance.m and out.m are shifted left by m_left already
+  HighShift distance_shift{}, out_shift{};  // distance.m is shifted left by m_left already; out needs no left shift
   bool half_table = false;                  // table[127..255] are equal
 };
 

@@ -17,20 +17,11 @@ __m128i load_codes(const int8_t* p, int64_t count) {
   return load128(codes);
 }
 
-// The largest lane, in all lanes.
-__m256i all_max(__m256i x) {
-  x = _mm256_max_epi32(x, _mm256_permute2x128_si256(x, x, 1));
-  x = _mm256_max_epi32(x, _mm256_shuffle_epi32(x, 0x4e));
-  return _mm256_max_epi32(x, _mm256_shuffle_epi32(x, 0xb1));
-}
-
 struct Set {
   using Vector = __m256i;
   using Lanes = avx2::Lanes;
   using Factor = int16_t;
-  using E = uint16_t;
-  static constexpr int kLanes = 8, kGroup = 2, kTile = 2;
-  static constexpr bool kCopiesQueries = true;
+  static constexpr int kLanes = 8, kGroup = 2, kRows = 6, kTile = 2, kVectors = 2;
 
   static Vector zero() { return _mm256_setzero_si256(); }
   static Vector load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
@@ -40,24 +31,21 @@ struct Set {
     __builtin_memcpy(&x, p, 4);
     return _mm256_set1_epi32(x);
   }
-  static Vector query(Vector group) { return group; }
+  static Vector lowest() { return _mm256_set1_epi32(INT32_MIN); }
+  static Vector max(Vector x, Vector y) { return _mm256_max_epi32(x, y); }
   static Vector dot(Vector acc, Vector x, Vector y) { return _mm256_add_epi32(acc, _mm256_madd_epi16(x, y)); }
   static void keep(Vector& x) { asm("" : "+x"(x)); }
 
-  static void copy_query(const int8_t* q, int64_t depth, int16_t* copy) {
+  static void copy_key(const int8_t* key, int64_t depth, int16_t* copy) {
     int64_t c = 0;
-    for (; c + 16 <= depth; c += 16) store(copy + c, _mm256_cvtepi8_epi16(load128(q + c)));
-    for (; c < depth; ++c) copy[c] = q[c];
+    for (; c + 16 <= depth; c += 16) store(copy + c, _mm256_cvtepi8_epi16(load128(key + c)));
+    for (; c < depth; ++c) copy[c] = key[c];
   }
 
-  // Eight keys from `keys` on, of which `count` are there.
-  static void pack_keys(const int8_t* keys, int64_t stride, int64_t count, int64_t depth, int16_t* panel,
-                        int32_t* first) {
+  // Eight queries from `queries` on, of which `count` are there.
+  static void pack_queries(const int8_t* queries, int64_t stride, int64_t count, int64_t depth, int16_t* panel) {
     const int8_t* row[8];
-    for (int64_t i = 0; i < 8; ++i) {
-      row[i] = i < count ? keys + i * stride : kZeros;
-      first[i] = i < count ? 0 : kPadding;
-    }
+    for (int64_t i = 0; i < 8; ++i) row[i] = i < count ? queries + i * stride : kZeros;
     int64_t c = 0;
     for (; c + 16 <= depth; c += 16) {  // transposes 8 x 8 pairs
       __m256i x[8], y[8];
@@ -115,18 +103,16 @@ struct Set {
     return choose<kChunks>(x, bits);
   }
 
-  // One row of scores -> e, zeros behind the last key; returns their sum.
+  // Scores of eight queries, a row a key -> e, groups of two keys, zeros behind the last key, and the sums of e.
   template <bool kProduct32>
-  static int32_t exponentials(const VectorParameters& p, const int32_t* score, int64_t length, uint16_t* e) {
-    __m256i top = _mm256_set1_epi32(kPadding);
-    for (int64_t c = 0; c < length; c += 8) top = _mm256_max_epi32(top, load(score + c));
-    top = all_max(top);
+  static void exponentials(const VectorParameters& p, const int32_t* score, int64_t length, int64_t row, Vector top,
+                           int32_t* e, int32_t* sigma) {
     const __m256i m = _mm256_set1_epi32(p.distance.m);
     const HighProduct<Lanes> product = HighProduct<Lanes>::of(p.distance_shift);
     // Modulo 2^32, (top - score) * m + add.
     const __m256i start = _mm256_add_epi32(_mm256_mullo_epi32(top, m), product.add.lo);
-    const auto distance = [&](int64_t c) {  // of 16 scores, as i16
-      const __m256i x = load(score + c), y = load(score + c + 8);
+    const auto distances = [&](int64_t key) {  // of two keys, as i16
+      const __m256i x = load(score + key * row), y = load(score + (key + 1) * row);
       if constexpr (kProduct32) {
         const __m256i u = _mm256_sub_epi32(start, _mm256_mullo_epi32(x, m));
         const __m256i v = _mm256_sub_epi32(start, _mm256_mullo_epi32(y, m));
@@ -136,23 +122,23 @@ struct Set {
         return _mm256_packs_epi32(d.lo, d.hi);
       }
     };
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    const __m256i count = _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-                                           22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+    // From four queries of each of four keys to two pairs of keys of each of four queries.
+    const __m256i order =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15));
     __m256i sum = zero();
-    for (int64_t c = 0; c < length; c += 32) {
-      // Saturation is the limit of 255.
-      const __m256i d = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(distance(c), distance(c + 16)), order);
+    for (int64_t c = 0; c < length; c += 4, score += 4 * row, e += 2 * row) {
+      const __m256i d = _mm256_packus_epi16(distances(0), distances(2));  // saturation is the limit of 255
       __m256i x = p.half_table ? lookup<8>(p.table, _mm256_min_epu8(d, _mm256_set1_epi8(127))) : lookup<16>(p.table, d);
-      if (length - c < 32)
-        x = _mm256_and_si256(x, _mm256_cmpgt_epi8(_mm256_set1_epi8(static_cast<char>(length - c)), count));
-      store(e + c, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(x)));
-      store(e + c + 16, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(x, 1)));
-      sum = _mm256_add_epi64(sum, _mm256_sad_epu8(x, zero()));
+      x = _mm256_shuffle_epi8(x, order);
+      __m256i lo = _mm256_unpacklo_epi8(x, zero()), hi = _mm256_unpackhi_epi8(x, zero());
+      const int64_t left = length - c;
+      if (left < 4) hi = left < 3 ? zero() : _mm256_and_si256(hi, _mm256_set1_epi32(0xffff));
+      if (left < 2) lo = _mm256_and_si256(lo, _mm256_set1_epi32(0xffff));
+      store(e, lo);
+      store(e + row, hi);
+      sum = dot(dot(sum, lo, _mm256_set1_epi16(1)), hi, _mm256_set1_epi16(1));
     }
-    alignas(32) int64_t lanes[4];
-    store(lanes, sum);
-    return static_cast<int32_t>(lanes[0] + lanes[1] + lanes[2] + lanes[3]);
+    store(sigma, sum);
   }
 };
 

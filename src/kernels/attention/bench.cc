@@ -46,7 +46,7 @@ int main() {
               "x portable");
   for (int64_t head_dim : {32, 64})
     for (bool short_m : {true, false})
-      for (int64_t length : {16, 64, 128, 384}) {
+      for (int64_t length : {8, 16, 32, 64, 128, 384}) {
         const int64_t heads = 384 / head_dim;
         const KernelSpec spec = short_m ? spec_of(heads, head_dim, 181, 17) : spec_of(heads, head_dim, 189812531, 37);
         const Dims dims{length, heads * head_dim};

@@ -14,7 +14,7 @@ namespace norm {
 namespace {
 
 constexpr int64_t kGroup = 4;           // rows whose square roots and reciprocals overlap
-constexpr int64_t kAhead = 8;          // rows from the prefetch of what a row reads to its turn
+constexpr int64_t kAhead = 8;           // rows from the prefetch of what a row reads to its turn
 constexpr int64_t kGrain = 2 * kGroup;  // rows that are worth a thread
 constexpr size_t kMaxOutputs = 16;
 constexpr int kYBits = 21;  // -2^21 <= y < 2^21
