@@ -53,6 +53,9 @@ struct Node {
   uint64_t members;
 };
 
+// Member by member: compilers copy a struct by halves of a vector, which cannot be forwarded to loads of whole ones.
+Node copy(const Node& x) { return {x.positive, x.negative, x.members}; }
+
 __m256i negate(__m256i x) { return _mm256_sub_epi8(_mm256_setzero_si256(), x); }
 
 Node node_of(__m256i weights, int k) {
@@ -86,8 +89,9 @@ int join(Node* nodes, int count, int size, PairBound bound, Node* safe, Node* al
   uint32_t weight[kPairBlock];
   for (int i = 0; i < count; ++i) weight[i] = largest(_mm256_max_epu8(nodes[i].positive, nodes[i].negative));
   const auto take = [&](uint32_t i) {
-    const Node node = nodes[i];
-    nodes[i] = nodes[--count];
+    const Node node = copy(nodes[i]);
+    --count;
+    nodes[i] = copy(nodes[count]);
     weight[i] = weight[count];
     return node;
   };
@@ -101,19 +105,18 @@ int join(Node* nodes, int count, int size, PairBound bound, Node* safe, Node* al
     }
     const Node a = take(heaviest & 255);
     uint32_t best = UINT32_MAX;
+    const auto offer = [&](uint32_t sum, uint32_t partner) {
+      const uint32_t key = sum << 8 | partner;
+      best = key < best ? key : best;
+    };
     for (int i = 0; i < count; ++i) {
       const Node& b = nodes[i];
-      const uint32_t key = largest_sum(a.positive, b.positive, a.negative, b.negative) << 8 | static_cast<uint32_t>(i);
-      best = key < best ? key : best;
-    }
-    for (int i = 0; bound.both && i < count; ++i) {
-      const Node& b = nodes[i];
-      const uint32_t key =
-          largest_sum(a.positive, b.negative, a.negative, b.positive) << 8 | static_cast<uint32_t>(i) | 128;
-      best = key < best ? key : best;
+      offer(largest_sum(a.positive, b.positive, a.negative, b.negative), static_cast<uint32_t>(i));
+      if (bound.both)
+        offer(largest_sum(a.positive, b.negative, a.negative, b.positive), static_cast<uint32_t>(i) | 128);
     }
     if (best >> 8 > bound.sum) {
-      *alone++ = a;
+      *alone++ = copy(a);
       continue;
     }
     const Node b = take(best & 127);
@@ -233,17 +236,32 @@ __m256i broadcast(const std::byte* p) {
 
 // Sums must stay in registers: gcc 12 otherwise spills them inside loops, at half the speed. A test disassembles them.
 void keep_add32(__m256i& sum, __m256i x) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x)); }
-void keep_add16(__m256i& sum, __m256i x) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x)); }
 
-// Sums of two products each. The operand is named as memory because gcc otherwise shares its load among rows, for which
-// there is no register.
-__m256i multiply(__m256i x, const std::byte* weights) {
+// sum += products of pairs. One asm fixes the order of the three, which gcc otherwise changes at a cost of 5 %, and
+// keeps weights in memory, whose load it would share among rows although there is no register for it.
+void add_pairs(__m256i& sum, __m256i x, const std::byte* weights, __m256i ones) {
   __m256i products;
-  asm("vpmaddubsw %2, %1, %0" : "=x"(products) : "x"(x), "m"(*reinterpret_cast<const __m256i*>(weights)));
-  return products;
+  asm("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum), "=&x"(products)
+      : "x"(x), "m"(*reinterpret_cast<const __m256i*>(weights)), "x"(ones));
 }
 
-// The same for the factor 1 of vpmaddwd, which adds neighbours.
+// The same of fours, whose second pairs are a group further on.
+void add_fours(__m256i& sum, __m256i x0, __m256i x1, const std::byte* weights, __m256i ones) {
+  __m256i products, others;
+  asm("vpmaddubsw %5, %3, %1\n\tvpmaddubsw %6, %4, %2\n\tvpaddw %2, %1, %1\n\tvpmaddwd %7, %1, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum), "=&x"(products), "=&x"(others)
+      : "x"(x0), "x"(x1), "m"(*reinterpret_cast<const __m256i*>(weights)),
+        "m"(*reinterpret_cast<const __m256i*>(weights + kGroupBytes)), "x"(ones));
+}
+
+// 16-bit sums += products of pairs.
+void add_products(__m256i& sum, __m256i x, __m256i weights) {
+  __m256i products;
+  asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(x), "x"(weights));
+}
+
+// Sums of neighbours. The factor 1 is in memory because registers are few.
 __m256i widen(__m256i sums) {
   alignas(32) static constexpr int16_t kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   __m256i wide;
@@ -267,18 +285,20 @@ template <int kRows>
     __m256i sums[kRows][kHalf];
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g, a += 4, w += kGroupBytes) {
-      const __m256i w0 = load(w), w1 = load(w + 32);
+      const __m256i weights[kHalf] = {load(w), load(w + 32)};
 #pragma GCC unroll 3
       for (int r = 0; r < kRows; ++r) {
         const __m256i x = broadcast(a + r * lda);
-        const __m256i products[kHalf] = {_mm256_maddubs_epi16(x, w0), _mm256_maddubs_epi16(x, w1)};
 #pragma GCC unroll 2
         for (int j = 0; j < kHalf; ++j)
           if (g == 0)
-            sums[r][j] = products[j];
+            sums[r][j] = _mm256_maddubs_epi16(x, weights[j]);
           else
-            keep_add16(sums[r][j], products[j]);
+            add_products(sums[r][j], x, weights[j]);
       }
+#if defined(__clang__)  // takes the next group's loads first, for which there is no register
+      asm volatile("" : : : "memory");
+#endif
     }
 #pragma GCC unroll 3
     for (int r = 0; r < kRows; ++r)
@@ -317,11 +337,7 @@ template <int kRows, PairForm kForm>
       for (int r = 0; r < kRows; ++r) {
         const __m256i x0 = broadcast(a + r * lda + 4 * g), x1 = broadcast(a + r * lda + 4 * g + 4);
 #pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) {
-          const std::byte* weights = w + g * kGroupBytes + 32 * j;
-          const __m256i sums = _mm256_add_epi16(multiply(x0, weights), multiply(x1, weights + kGroupBytes));
-          keep_add32(acc[r][j], _mm256_madd_epi16(sums, ones));
-        }
+        for (int j = 0; j < kVectors; ++j) add_fours(acc[r][j], x0, x1, w + g * kGroupBytes + 32 * j, ones);
       }
 #pragma GCC unroll 4
     for (int g = kFours; g < kGroups; ++g)
@@ -329,8 +345,7 @@ template <int kRows, PairForm kForm>
       for (int r = 0; r < kRows; ++r) {
         const __m256i x = broadcast(a + r * lda + 4 * g);
 #pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j)
-          keep_add32(acc[r][j], _mm256_madd_epi16(multiply(x, w + g * kGroupBytes + 32 * j), ones));
+        for (int j = 0; j < kVectors; ++j) add_pairs(acc[r][j], x, w + g * kGroupBytes + 32 * j, ones);
       }
   }
 #pragma GCC unroll 2
@@ -339,33 +354,28 @@ template <int kRows, PairForm kForm>
     for (int j = 0; j < kVectors; ++j) store(tile + r * ldt + 8 * j, acc[r][j]);
 }
 
-// Blocks of a panel that stay in the first-level cache while two tiles of rows take them.
-constexpr int64_t kChunk = 24;
+template <PairForm kForm, int kRows>
+void dot_blocks(const std::byte* a, int64_t lda, int64_t blocks, const std::byte* w, int32_t* tile, int64_t ldt) {
+  constexpr int kMost = kForm == kSums8 ? 3 : 2;  // rows of one loop
+  constexpr int kFirst = kRows <= kMost ? kRows : kRows == kMost + 1 ? (kRows + 1) / 2 : kMost;
+  if constexpr (kForm == kSums8)
+    dot_eights<kFirst>(a, lda, blocks, w, tile, ldt);
+  else
+    dot_fours<kFirst, kForm>(a, lda, blocks, w, tile, ldt);
+  if constexpr (kRows > kFirst)
+    dot_blocks<kForm, kRows - kFirst>(a + kFirst * lda, lda, blocks, w, tile + kFirst * ldt, ldt);
+}
 
-using Dot = void(const std::byte* a, int64_t lda, int64_t blocks, const std::byte* w, int32_t* tile, int64_t ldt);
-
-// What one form is multiplied by: rows[n] takes n rows.
-struct Loops {
-  Dot* rows[4];
-  int most;    // rows at a time
-  int groups;  // of a block
-};
-constexpr Loops kEights{{nullptr, dot_eights<1>, dot_eights<2>, dot_eights<3>}, 3, 4};
-template <PairForm kForm>
-constexpr Loops kFours{{nullptr, dot_fours<1, kForm>, dot_fours<2, kForm>}, 2, kForm == kPairForms ? 1 : 4};
-
-// Adds `count` blocks to the rows of the tile and steps over them.
-void add_blocks(const Loops& loops, int rows, const std::byte*& a, int64_t lda, int64_t count, const std::byte*& w,
-                int32_t* tile, int64_t ldt) {
+// Adds `count` blocks to the rows of the tile and steps over them, some at a time that stay in the first-level cache
+// while all rows take them.
+template <PairForm kForm, int kRows>
+void add_blocks(const std::byte*& a, int64_t lda, int64_t count, const std::byte*& w, int32_t* tile, int64_t ldt) {
+  constexpr int64_t kChunk = 24, kGroups = kForm == kPairForms ? 1 : kPairBlock / 4;
   while (count > 0) {
     const int64_t blocks = count < kChunk ? count : kChunk;
-    for (int r = 0, taken; r < rows; r += taken) {
-      const int left = rows - r;
-      taken = left <= loops.most ? left : left == loops.most + 1 ? (left + 1) / 2 : loops.most;
-      loops.rows[taken](a + r * lda, lda, blocks, w, tile + r * ldt, ldt);
-    }
-    a += blocks * loops.groups * 4;
-    w += blocks * loops.groups * kGroupBytes;
+    dot_blocks<kForm, kRows>(a, lda, blocks, w, tile, ldt);
+    a += blocks * kGroups * 4;
+    w += blocks * kGroups * kGroupBytes;
     count -= blocks;
   }
 }
@@ -379,11 +389,11 @@ void dot_pairs(const std::byte* a, int64_t lda, int64_t, const std::byte* panel,
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) store(tile + r * ldt + 8 * j, load(start + 8 * j));
-  add_blocks(kEights, kRows, a, lda, header.blocks[kSums8], w, tile, ldt);
-  add_blocks(kFours<kSums4>, kRows, a, lda, header.blocks[kSums4], w, tile, ldt);
-  add_blocks(kFours<kSums4And2>, kRows, a, lda, header.blocks[kSums4And2], w, tile, ldt);
-  add_blocks(kFours<kSums2>, kRows, a, lda, header.blocks[kSums2], w, tile, ldt);
-  add_blocks(kFours<kPairForms>, kRows, a, lda, header.extra_groups, w, tile, ldt);
+  add_blocks<kSums8, kRows>(a, lda, header.blocks[kSums8], w, tile, ldt);
+  add_blocks<kSums4, kRows>(a, lda, header.blocks[kSums4], w, tile, ldt);
+  add_blocks<kSums4And2, kRows>(a, lda, header.blocks[kSums4And2], w, tile, ldt);
+  add_blocks<kSums2, kRows>(a, lda, header.blocks[kSums2], w, tile, ldt);
+  add_blocks<kPairForms, kRows>(a, lda, header.extra_groups, w, tile, ldt);
 }
 
 template <int kRows>
