@@ -39,6 +39,6 @@ constexpr int epilogue_column(int lanes, bool wide, int q) {
   return wide ? 2 * lanes * (j / 2) + 8 * L + 4 * (j % 2) + i : 16 * L + 4 * j + i;
 }
 
-extern const LinearEpilogue kEpilogueAvx2, kEpilogueAvx512Vnni;
+extern const LinearEpilogue kEpiloguePortable, kEpilogueAvx2, kEpilogueAvx512Vnni;
 
 }  // namespace dyadic

@@ -1,6 +1,6 @@
-// The kernel of every instruction set that has a LinearEpilogue: parameters packed once, panels outside and tiles of
-// rows inside, so that a panel stays in the first-level cache; each tile of sums goes through a small buffer to its
-// epilogue. Product and epilogue know nothing of each other but the order of the columns.
+// The kernel of every instruction set: parameters packed once, panels outside and tiles of rows inside, so that a panel
+// stays in the first-level cache; each tile of sums goes through a small buffer to its epilogue. Product and epilogue
+// know nothing of each other but the order of the columns.
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -310,6 +310,11 @@ class PackedLinear : public Kernel {
 };
 
 }  // namespace
+
+std::string linear_portable_reject(const KernelSpec& spec) { return linear_reject(spec); }
+std::unique_ptr<Kernel> linear_portable_make(const KernelSpec& spec) {
+  return std::make_unique<PackedLinear>(spec, kEpiloguePortable, Isa::kPortable);
+}
 
 std::string linear_avx2_reject(const KernelSpec& spec) { return linear_reject(spec); }
 std::unique_ptr<Kernel> linear_avx2_make(const KernelSpec& spec) {

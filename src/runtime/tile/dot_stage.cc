@@ -46,7 +46,8 @@ void dot_plain(int64_t M, int64_t N, int64_t K, const T* a, const T* b, T* c) {
 
 }  // namespace
 
-DotStage::DotStage(const Graph& graph, const Ranges& ranges, const Node& node, std::span<const DataType> storage)
+DotStage::DotStage(const Graph& graph, const Ranges& ranges, const Node& node, std::span<const DataType> storage,
+                   Isa isa)
     : result_(node.outputs[0]), result_type_(storage[result_]) {
   DYADIC_CHECK(result_type_ == DataType::kI32 || result_type_ == DataType::kI64);
   std::tie(sides_[0].packed_type, sides_[1].packed_type) =
@@ -79,13 +80,25 @@ DotStage::DotStage(const Graph& graph, const Ranges& ranges, const Node& node, s
       side.packed = packed;
     }
   }
+  const Side& b = sides_[1];
+  const Value& value = graph.value(b.value);
+  if (!value.is_constant() || !b.batch.empty() || result_type_ != DataType::kI32 || bits(b.packed_type) > 16) return;
+  const Tensor& laid_out = b.packed.defined() ? b.packed : value.constant;
+  const int64_t N = count_of(value.constant.dims(), b.free), K = count_of(value.constant.dims(), b.contract);
+  panels_ = pack_panels(panel_dot(isa, sides_[0].packed_type, b.packed_type), laid_out.raw(), K, N, K);
+  sides_[1].packed = Tensor();
 }
 
 size_t DotStage::scratch_bytes(const Graph& graph, const Bindings& bindings) const {
   size_t bytes = 0;
   for (const Side& side : sides_)
-    if (!side.in_place && !side.packed.defined())
+    if (!side.in_place && !side.packed.defined() && !(panels_ && &side == &sides_[1]))
       bytes += storage_bytes(side.packed_type, element_count(graph.value(side.value).shape).value(bindings)) + 64;
+  if (panels_) {
+    int64_t M = 1;
+    for (const int axis : sides_[0].free) M *= graph.value(sides_[0].value).shape[axis].value(bindings);
+    bytes += product_scratch_bytes(*panels_, M);
+  }
   return bytes;
 }
 
@@ -109,11 +122,12 @@ const std::byte* DotStage::lay_out(const Side& side, const Frame& frame, std::by
 
 void DotStage::run(const Frame& frame, std::byte* scratch) const {
   const std::byte* a = lay_out(sides_[0], frame, scratch);
-  const std::byte* b = lay_out(sides_[1], frame, scratch);
   const Dims &a_dims = frame.dims[sides_[0].value], &b_dims = frame.dims[sides_[1].value];
   const int64_t batches = count_of(a_dims, sides_[0].batch), M = count_of(a_dims, sides_[0].free),
                 N = count_of(b_dims, sides_[1].free), K = count_of(a_dims, sides_[0].contract);
   std::byte* c = frame.data[result_];
+  if (panels_) return product(*panels_, M, N, a, K, reinterpret_cast<int32_t*>(c), N, scratch);
+  const std::byte* b = lay_out(sides_[1], frame, scratch);
   const bool wide = result_type_ == DataType::kI64;
   const int64_t a_bytes = storage_bytes(sides_[0].packed_type, M * K),
                 b_bytes = storage_bytes(sides_[1].packed_type, N * K), c_bytes = storage_bytes(result_type_, M * N);
@@ -148,7 +162,10 @@ std::string DotStage::describe() const {
   std::string text =
       cat("dot ", name(sides_[0].packed_type), " x ", name(sides_[1].packed_type), " -> ", name(result_type_));
   for (const int k : {0, 1})
-    if (!sides_[k].in_place) text += cat(", operand ", k, sides_[k].packed.defined() ? " laid out once" : " laid out");
+    if (k == 1 && panels_)
+      text += cat(", operand 1 packed once for ", panels_->dot->name);
+    else if (!sides_[k].in_place)
+      text += cat(", operand ", k, sides_[k].packed.defined() ? " laid out once" : " laid out");
   return text + "\n";
 }
 

@@ -269,7 +269,7 @@ void TileProgram::State::place(const std::vector<Stage>& stages, Isa isa) {
         steps.push_back({stage, RowProgram(graph, ranges, stage, storage, residence.in_memory, isa)});
         break;
       case Stage::Form::kDot:
-        steps.push_back({stage, DotStage(graph, ranges, graph.nodes[n], storage)});
+        steps.push_back({stage, DotStage(graph, ranges, graph.nodes[n], storage, isa)});
         break;
       case Stage::Form::kMove:
         steps.push_back({stage, Movement{n}});
