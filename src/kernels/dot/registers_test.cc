@@ -1,5 +1,5 @@
-// The loops over K must keep their sums in registers. A compiler that spills them gives the right bits at half the
-// speed, so this is shown by disassembling the test itself: no product loop may touch the stack.
+// The loops over K must keep their sums in registers, and a panel's vectors for all rows of a tile. A compiler that
+// does not gives the right bits at half the speed, so this is shown by disassembling the test itself.
 #include <regex>
 #include <string>
 #include <vector>
@@ -29,8 +29,11 @@ void expect_sums_in_registers(const std::string& multiply, const std::string& co
       if (multiplies == 0) continue;
       EXPECT_GE(multiplies, rows * vectors) << function.name;
       ++found[rows];
-      for (const test::Instruction& i : loop)
+      for (const test::Instruction& i : loop) {
         EXPECT_FALSE(test::touches_stack(function, i)) << function.name << ": " << i.text;
+        const bool reads_memory = i.text.rfind(multiply, 0) == 0 && i.text.find('(') != std::string::npos;
+        EXPECT_FALSE(rows > 1 && reads_memory) << function.name << " reads the panel once a row: " << i.text;
+      }
     }
   }
   for (int rows = 1; rows <= kMaxDotRows; ++rows) EXPECT_GE(found[rows], 1) << "no loop of " << core << ", " << rows;
