@@ -855,6 +855,12 @@ Ranges prove_composite(const Model& model, const Node& node, std::span<const Kno
 }
 
 std::vector<Ranges> prove_model(const Model& model) {
+  std::vector<Ranges> proofs;
+  prove_model(model, [&](Ranges proof) { proofs.push_back(std::move(proof)); });
+  return proofs;
+}
+
+void prove_model(const Model& model, FunctionRef<void(Ranges)> proved) {
   const Graph& main = model.main();
   std::vector<KnownInput> known(main.values.size());
   for (size_t i = 0; i < known.size(); ++i) {
@@ -864,14 +870,15 @@ std::vector<Ranges> prove_model(const Model& model) {
     else if (!is_real(value.type))
       known[i].range = value.fact ? value.fact->range : range_of(value.type);
   }
-  std::vector<Ranges> proofs;
   size_t followed = 0;
   for (const Node& node : main.nodes) {
-    Ranges& proof = proofs.emplace_back();
-    if (node.body.empty()) continue;  // an edge or an island: its results are as wide as their types or facts
+    if (node.body.empty()) {  // an edge or an island: its results are as wide as their types or facts
+      proved({});
+      continue;
+    }
     std::vector<KnownInput> inputs;
     for (const ValueId id : node.inputs) inputs.push_back(known[id]);
-    proof = prove_composite(model, node, inputs);
+    Ranges proof = prove_composite(model, node, inputs);
     for (const auto& [id, channels] : proof.channels) followed += channels.size();
     if (followed > kMaxFollowedOfModel) proof.channels.clear();
     for (size_t i = 0; i < node.outputs.size(); ++i) {
@@ -880,8 +887,8 @@ std::vector<Ranges> prove_model(const Model& model) {
       result.range = proof.values[id];
       if (const auto it = proof.channels.find(id); it != proof.channels.end()) result.channels = it->second;
     }
+    proved(std::move(proof));
   }
-  return proofs;
 }
 
 DataType narrowest(Interval range) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "graph/graph.h"
 #include "graph/model.h"
 
@@ -38,6 +39,8 @@ Ranges prove_composite(const Model& model, const Node& composite, std::span<cons
 // Proves every composite of a model's main graph in order, each body's inputs taking its producer's output ranges;
 // returns the proof of each node. This is the model's overflow proof.
 std::vector<Ranges> prove_model(const Model& model);
+// Tells of each proof, in the order of nodes, as soon as it is made.
+void prove_model(const Model& model, FunctionRef<void(Ranges)> proved);
 
 // The narrowest of i8, u8, i16, u16, i32, i64 that holds an interval.
 DataType narrowest(Interval range);

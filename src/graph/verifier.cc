@@ -47,23 +47,25 @@ void verify_definitions(const Graph& graph) {
              name(v.constant.type()), to_string(v.constant.dims()));
     defined[i] = true;
   }
-  const auto define = [&](ValueId id, const std::string& where) {
-    if (!known(id)) refuse(graph, where, ": value ", id, " does not exist");
-    if (defined[id]) refuse(graph, where, ": value ", graph.value(id).name, " is defined twice");
+  // `where()` is asked only of what is refused: models are verified at every start.
+  const auto define = [&](ValueId id, auto where) {
+    if (!known(id)) refuse(graph, where(), ": value ", id, " does not exist");
+    if (defined[id]) refuse(graph, where(), ": value ", graph.value(id).name, " is defined twice");
     defined[id] = true;
   };
-  const auto use = [&](ValueId id, const std::string& where) {
-    if (!known(id)) refuse(graph, where, ": value ", id, " does not exist");
-    if (!defined[id]) refuse(graph, where, ": value ", graph.value(id).name, " is used before its definition");
+  const auto use = [&](ValueId id, auto where) {
+    if (!known(id)) refuse(graph, where(), ": value ", id, " does not exist");
+    if (!defined[id]) refuse(graph, where(), ": value ", graph.value(id).name, " is used before its definition");
   };
-  for (ValueId id : graph.inputs) define(id, "inputs");
+  for (ValueId id : graph.inputs) define(id, [] { return "inputs"; });
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const auto here = [&] { return label(graph, n); };
     const bool optional_inputs = graph.nodes[n].body.empty() && !find_core_op(graph.nodes[n].op);  // real dialect
     for (ValueId id : graph.nodes[n].inputs)
-      if (id >= 0 || !optional_inputs) use(id, label(graph, n));
-    for (ValueId id : graph.nodes[n].outputs) define(id, label(graph, n));
+      if (id >= 0 || !optional_inputs) use(id, here);
+    for (ValueId id : graph.nodes[n].outputs) define(id, here);
   }
-  for (ValueId id : graph.outputs) use(id, "outputs");
+  for (ValueId id : graph.outputs) use(id, [] { return "outputs"; });
   for (int i = 0; i < count; ++i)
     if (!defined[i]) refuse(graph, "value ", graph.values[i].name, " is never defined");
 }

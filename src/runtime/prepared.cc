@@ -1,6 +1,10 @@
 #include "runtime/prepared.h"
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
+#include <system_error>
+#include <thread>
 
 #include "base/status.h"
 #include "graph/bodies/bodies.h"
@@ -47,6 +51,59 @@ bool is_same_attribute(const std::pair<const std::string, Attribute>& a,
           holds_same(static_cast<const std::vector<int64_t>*>(nullptr)));
 }
 
+// prove_model on a thread of its own, so that composites can be packed while later ones are proved.
+class ProofInProgress {
+ public:
+  explicit ProofInProgress(const Model& model) {
+    proofs_.reserve(model.main().nodes.size());
+    const auto prove = [this, &model] {
+      try {
+        prove_model(model, [this](Ranges proof) {
+          proofs_.push_back(std::move(proof));
+          publish(proofs_.size());
+        });
+      } catch (...) {
+        error_ = std::current_exception();
+        publish(kFailed);
+      }
+    };
+    try {
+      thread_ = std::thread(prove);
+    } catch (const std::system_error&) {  // no thread to be had
+      prove();
+    }
+  }
+  ~ProofInProgress() {
+    if (thread_.joinable()) thread_.join();
+  }
+  ProofInProgress(const ProofInProgress&) = delete;
+  ProofInProgress& operator=(const ProofInProgress&) = delete;
+
+  // The proof of node n, once it is made; throws what prove_model threw.
+  const Ranges& at(size_t n) {
+    for (size_t made; (made = made_.load(std::memory_order_acquire)) <= n;) made_.wait(made);
+    if (made_ == kFailed) std::rethrow_exception(error_);
+    return proofs_[n];
+  }
+  // All of them, after the last at().
+  std::vector<Ranges> take() {
+    if (thread_.joinable()) thread_.join();
+    return std::move(proofs_);
+  }
+
+ private:
+  static constexpr size_t kFailed = ~size_t{0};
+  void publish(size_t made) {
+    made_.store(made, std::memory_order_release);
+    made_.notify_one();
+  }
+
+  std::vector<Ranges> proofs_;  // never moves: elements are read while others are added
+  std::exception_ptr error_;
+  std::atomic<size_t> made_{0};
+  std::thread thread_;
+};
+
 }  // namespace
 
 std::string Step::executor() const {
@@ -59,9 +116,15 @@ std::string Step::executor() const {
 Prepared::Prepared(std::shared_ptr<const Model> m, const SessionOptions& options) : model(std::move(m)) {
   if (options.isa > detected_isa())
     fail(ErrorKind::kContract, "this CPU has no ", isa_name(options.isa), " (it has ", isa_name(detected_isa()), ")");
-  proof = options.proof ? options.proof : std::make_shared<const std::vector<Ranges>>(prove_model(*model));
   const Graph& main = model->main();
-  for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], proof->at(n), options);
+  proof = options.proof;
+  if (proof) {
+    for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], proof->at(n), options);
+  } else {
+    ProofInProgress proofs(*model);
+    for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], proofs.at(n), options);
+    proof = std::make_shared<const std::vector<Ranges>>(proofs.take());
+  }
   find_separation();
 }
 
