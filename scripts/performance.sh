@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Measures everything that docs/performance.md shows and writes its tables: half an hour on a quiet machine. Where it stopped, it goes on.
+#
+# usage: scripts/performance.sh [--quick]     --quick: few rounds beside the other engines
+#   DYADIC_DATA, DYADIC_MODELS  as in bench/peers/run.sh
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+page=docs/performance.md
+processors=$(nproc)
+alone=(taskset -c $((processors - 1)))
+
+say "beside other engines: one thread, one thread held to AVX2, two threads"
+"${alone[@]}" bench/peers/run.sh "$@" --write $page
+"${alone[@]}" bench/peers/run.sh "$@" --isa avx2 --no-accuracy --write $page
+if [[ $processors -ge 2 ]]; then
+  bench/peers/run.sh "$@" --threads 2 --shapes 1x16,1x128,8x128,32x128,text --no-accuracy --write $page
+else
+  echo "two threads: SKIPPED, there is one processor" >&2
+fi
+
+say "limits, shapes, profile, executors"
+model=$(find build/peers/stsb build/peers/examples -name model.dyad -newer build/release/dyadic 2>/dev/null | head -n 1)
+"${alone[@]}" bench/tables.py build/release/dyadic "$model" $page
