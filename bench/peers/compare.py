@@ -251,10 +251,14 @@ def best_form(forms):
     return min(forms.items(), key=lambda item: median_ms(item[1]))
 
 
-def ratios(cell, name):
-    """Peer over ours, a number a round."""
-    ours, theirs = best_form(cell[OURS])[1], best_form(cell[name])[1]
-    return [b / a for a, b in zip(ours["rounds"], theirs["rounds"])]
+def ratios(cell, timing):
+    """A peer's timing over ours, a number a round."""
+    return [theirs / ours for ours, theirs in zip(best_form(cell[OURS])[1]["rounds"], timing["rounds"])]
+
+
+def ratio_to(cell, name):
+    """Of the engine's fastest form, median of the rounds."""
+    return statistics.median(ratios(cell, best_form(cell[name])[1]))
 
 
 def fastest(cell, kind):
@@ -269,7 +273,7 @@ def peer_columns(cell, kind):
         return ["-", "-", "-"]
     form, timing = best_form(cell[name])
     shown = name if len(cell[name]) == 1 else f"{name}, {form}"
-    r = ratios(cell, name)
+    r = ratios(cell, timing)
     return [shown, number(median_ms(timing)), f"**{statistics.median(r):.2f}** ({min(r):.2f} .. {max(r):.2f})"]
 
 
@@ -284,7 +288,7 @@ def with_goal(ratio, isa, goal):
 
 def summary(cells, isa, kind):
     """A sentence on the ratios to the fastest peer of a kind over the shapes."""
-    found = {shape: statistics.median(ratios(cell, fastest(cell, kind))) for shape, cell in cells.items()
+    found = {shape: ratio_to(cell, fastest(cell, kind)) for shape, cell in cells.items()
              if shape != "text" and fastest(cell, kind)}
     if not found:
         return ""
@@ -299,7 +303,7 @@ def losses(cells):
     lines = []
     for shape, cell in cells.items():
         for name in cell:
-            if name != OURS and (ratio := statistics.median(ratios(cell, name))) < 1:
+            if name != OURS and (ratio := ratio_to(cell, name)) < 1:
                 lines.append(f"{name} at {shape} ({ratio:.2f})")
     return "Losses: " + ("; ".join(lines) if lines else "none") + "."
 
@@ -313,12 +317,12 @@ def report(run):
             for shape, cell in cells.items()]
     parts.append(table(["batch x tokens", "Dyadic", "fastest int8 peer", "ms", "ratio", "fastest fp32 peer", "ms", "ratio"], rows))
     parts.append((summary(cells, about["isa"], "int8") + summary(cells, about["isa"], "fp32") + losses(cells)).strip())
-    if "text" in cells:
+    if len(cells.get("text", {})) > 1:
         texts, tokens = run["text"]
-        ours = median_ms(best_form(cells["text"][OURS])[1])
-        rows = [[name, form, number(ms), f"{1e3 * texts / ms:.0f}", f"{1e3 * tokens / ms:.0f}", f"{ms / ours:.2f}"]
+        rows = [[name, form, number(ms), f"{1e3 * texts / ms:.0f}", f"{1e3 * tokens / ms:.0f}",
+                 f"{statistics.median(ratios(cells['text'], timing)):.2f}"]
                 for name, forms in cells["text"].items() for form, timing in forms.items() for ms in [median_ms(timing)]]
-        low = min(float(row[-1]) for row in rows if row[0] != OURS) if len(rows) > 1 else math.inf
+        low = min(ratio_to(cells["text"], name) for name in cells["text"] if name != OURS)
         parts.append(f"Sentences with lengths as they come, {TEXT_BATCH} a batch ({texts} of {run['source']}, {tokens} tokens); "
                      f"fastest peer over Dyadic {with_goal(low, about['isa'], 'text')}:")
         parts.append(table(["engine", "form", "ms", "texts/s", "tokens/s", "ratio"], sorted(rows, key=lambda row: float(row[-1]))))
@@ -345,10 +349,9 @@ def write_csv(path, run):
                         "ratio_median", "ratio_min", "ratio_max"])
         about = [run["about"][key] for key in ("cpu", "isa", "threads", "commit", "date")]
         for shape, cell in run["cells"].items():
-            ours = best_form(cell[OURS])[1]["rounds"]
             for name, forms in cell.items():
                 for form, timing in forms.items():
-                    r = [b / a for a, b in zip(ours, timing["rounds"])]
+                    r = ratios(cell, timing)
                     rows.writerow([*about, shape, name, form, median_ms(timing), timing["min"], timing["max"],
                                     statistics.median(r), min(r), max(r)])
 
