@@ -21,6 +21,7 @@ import math
 import os
 import pathlib
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -224,11 +225,15 @@ def measure_accuracy(options, texts, paths, sizes, engines, store):
     return result
 
 
+def several_forms(options, shape):
+    return shape == "text" or (options.one_by_one and not shape.startswith("1x"))
+
+
 def measure(options, shape, ids, engines):
     """{engine: {form: {"rounds": [median ms of each round], "min", "max"}}}"""
     engines[OURS].ask("check", ids)
     turns = [(engine, form) for engine in engines.values()
-             for form in (engine.about["forms"] if shape == "text" or options.one_by_one else engine.about["forms"][:1])]
+             for form in engine.about["forms"][:None if several_forms(options, shape) else 1]]
     samples = {turn: [] for turn in turns}
     for number in range(options.rounds):
         for turn in turns[number % len(turns):] + turns[:number % len(turns)]:
@@ -387,6 +392,8 @@ def parse_options():
     options.peers = options.peers or [name for name, row in ENGINES.items() if not options.isa or row[1] == "fp32"]
     if unknown := [name for name in options.peers if name not in ENGINES]:
         parser.error(f"no such peer: {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+    if unknown := [shape for shape in options.shapes if not re.fullmatch("text|[1-9][0-9]*x[1-9][0-9]*", shape)]:
+        parser.error(f"no such shape: {', '.join(unknown)}; a shape is BATCHxTOKENS or text")
     return options
 
 
