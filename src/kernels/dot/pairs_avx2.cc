@@ -129,6 +129,51 @@ bool is_safe(const Node& node, PairBound bound) {
   return largest(_mm256_max_epu8(node.positive, node.negative)) <= bound.sum;
 }
 
+bool is_safe_sum(__m256i a, __m256i b, __m256i c, __m256i d, __m256i most) {
+  const __m256i over =
+      _mm256_or_si256(_mm256_subs_epu8(_mm256_adds_epu8(a, b), most), _mm256_subs_epu8(_mm256_adds_epu8(c, d), most));
+  return _mm256_testz_si256(over, over);
+}
+
+// Joins the k's of a block so that few stay alone: the one with the fewest safe partners first, to the one of them that
+// has the fewest. Returns how many pairs are safe.
+int join_most(const Node* single, PairBound bound, Node* safe, Node* alone) {
+  const __m256i most = _mm256_set1_epi8(static_cast<char>(bound.sum));
+  uint32_t straight[kPairBlock] = {}, partners[kPairBlock] = {};
+  for (int i = 0; i < kPairBlock; ++i)
+    for (int j = 0; j < i; ++j) {
+      const Node &a = single[i], &b = single[j];
+      const uint32_t same = is_safe_sum(a.positive, b.positive, a.negative, b.negative, most);
+      const uint32_t any = same | (bound.both && is_safe_sum(a.positive, b.negative, a.negative, b.positive, most));
+      straight[i] |= same << j;
+      partners[i] |= any << j;
+      partners[j] |= any << i;
+    }
+  uint32_t left = (1 << kPairBlock) - 1;
+  const auto take_rarest = [&](uint32_t among) {
+    uint32_t best = UINT32_MAX;  // the count above the index, as in join
+    for (; among != 0; among &= among - 1) {
+      const uint32_t i = __builtin_ctz(among);
+      const uint32_t key = static_cast<uint32_t>(__builtin_popcount(partners[i] & left)) << 4 | i;
+      best = key < best ? key : best;
+    }
+    left &= ~(1u << (best & 15));
+    return static_cast<int>(best & 15);
+  };
+  int safe_count = 0;
+  while (left != 0) {
+    const int i = take_rarest(left);
+    if ((partners[i] & left) == 0) {
+      *alone++ = copy(single[i]);
+      continue;
+    }
+    const int j = take_rarest(partners[i] & left);
+    const bool same = i > j ? straight[i] >> j & 1 : straight[j] >> i & 1;
+    safe[safe_count++] = joined(single[i], same ? copy(single[j]) : flipped(single[j]), 1);
+  }
+  return safe_count;
+}
+
 // The order of a block: lists of k's as they are multiplied.
 struct Order {
   uint8_t members[kPairBlock];
@@ -156,12 +201,16 @@ PairForm find_order(const __m256i rows[kPairBlock], PairBound bound, Order* orde
   }
 
   Node pairs[kPairBlock / 2], fours[kPairBlock / 4], eights[2], lone[kPairBlock], lone_pairs[kPairBlock / 2];
-  const int pair_count = join(single, kPairBlock, 1, bound, pairs, lone);
+  int pair_count = join(single, kPairBlock, 1, bound, pairs, lone);
+  if (pair_count < kPairBlock / 2) {
+    for (int k = 0; k < kPairBlock; ++k) single[k] = node_of(rows[k], k);
+    pair_count = join_most(single, bound, pairs, lone);
+  }
   Node copies[kPairBlock / 2];
-  for (int i = 0; i < pair_count; ++i) copies[i] = pairs[i];
+  for (int i = 0; i < pair_count; ++i) copies[i] = copy(pairs[i]);
   const int four_count = join(copies, pair_count, 2, bound, fours, lone_pairs);
   if (four_count == 4) {
-    for (int i = 0; i < 4; ++i) copies[i] = fours[i];
+    for (int i = 0; i < 4; ++i) copies[i] = copy(fours[i]);
     Node rest[4];
     const bool eight = join(copies, 4, 4, bound, eights, rest) == 2;
     order->add(eight ? eights : fours, eight ? 2 : 4, eight ? 8 : 4);
