@@ -4,8 +4,8 @@
 //
 // DYADIC_ISA=avx2 and DNNL_MAX_CPU_ISA=AVX2 together: both on AVX2, where oneDNN's product saturates.
 // usage: OMP_NUM_THREADS=1 bench_kernels_dot [--only SHAPES] [--seconds S] [--json FILE]
-//   SHAPES: gemm (all of M, N, K in 128 384 1024 1536), skinny (M = 1..16), gemv (1024^2, 4096^2), types, small (a few)
-//   S: for each figure, default 0.03
+//   SHAPES: gemm (all of M, N, K in 128 384 1024 1536), skinny (M = 1..16), gemv (1024^2, 4096^2), trained (bell-shaped
+//   weights, s8 x s8, on AVX2 the product that they allow), types, small (a few) S: for each figure, default 0.03
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 
@@ -67,11 +68,33 @@ Tensor random_codes(Random& random, DataType type, const Dims& dims) {
   return t;
 }
 
+// Codes that are bell-shaped and reach 127 in each row, as those of trained networks.
+Tensor trained_codes(Random& random, const Dims& dims) {
+  Tensor t(DataType::kI8, dims);
+  for (int64_t n = 0; n < dims[0]; ++n) {
+    std::vector<int64_t> row(dims[1]);
+    int64_t largest = 1;
+    for (int64_t& w : row) {
+      for (int i = 0; i < 12; ++i) w += static_cast<int64_t>(random.below(2001)) - 1000;
+      largest = std::max(largest, std::abs(w));
+    }
+    for (int64_t k = 0; k < dims[1]; ++k) t.set(n * dims[1] + k, 127 * row[k] / largest);
+  }
+  return t;
+}
+
+Panels fastest_panels(Isa isa, const PanelDot& dot, const Tensor& b) {
+  constexpr int64_t kColumns = 192;  // a whole number of panels of any width
+  std::vector<int64_t> columns((b.dim(0) + kColumns - 1) / kColumns * kColumns, -1);
+  std::iota(columns.begin(), columns.begin() + b.dim(0), 0);
+  return pack_fastest(isa, dot.a, dot.b, {b.raw(), b.dim(1), b.dim(1), columns, {-127, 127}});
+}
+
 // One product, ready to be called again and again.
 class Ours {
  public:
-  Ours(const PanelDot& dot, const Tensor& b, const std::vector<Tensor>& a)
-      : a_(a), M_(a[0].dim(0)), N_(b.dim(0)), panels_(pack_panels(dot, b.raw(), b.dim(1), N_, b.dim(1))) {
+  Ours(Panels panels, const Tensor& b, const std::vector<Tensor>& a)
+      : a_(a), M_(a[0].dim(0)), N_(b.dim(0)), panels_(std::move(panels)) {
     scratch_ = AlignedBuffer(product_scratch_bytes(panels_, M_));
     c_ = Tensor(DataType::kI32, {M_, N_});
   }
@@ -79,6 +102,7 @@ class Ours {
     product(panels_, M_, N_, a_[input].raw(), panels_.K, c_.mutable_data<int32_t>(), N_, scratch_.data());
     return c_;
   }
+  const Panels& panels() const { return panels_; }
   int64_t panel_bytes() const { return static_cast<int64_t>(panels_.bytes.size()); }
 
  private:
@@ -139,6 +163,9 @@ std::vector<Shape> shapes(const std::string& kind) {
       for (const int64_t M : {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 16}) all.push_back({"skinny", M, N, K});
   if (kind == "gemv")
     for (const int64_t n : {1024, 4096}) all.push_back({"gemv", 1, n, n});
+  if (kind == "trained")
+    for (const auto& [N, K] : {std::pair{1152, 384}, {384, 384}, {1536, 384}, {384, 1536}})
+      for (const int64_t M : {1, 16, 128}) all.push_back({"trained", M, N, K});
   if (kind == "small")
     for (const int64_t M : {1, 4, 16, 128})
       all.push_back({"small", M, 384, 384}), all.push_back({"small", M, 1536, 384});
@@ -154,12 +181,17 @@ class Bench {
   }
 
   // False where results differ.
-  bool run(const Shape& shape, const PanelDot& dot, bool with_onednn) {
+  bool run(const Shape& shape, const PanelDot& types, bool with_onednn) {
     Random random(1, static_cast<uint64_t>(shape.M * 31 + shape.N * 7 + shape.K));
-    const Tensor b = random_codes(random, dot.b, {shape.N, shape.K});
+    const bool trained = shape.kind == std::string("trained");
+    const Dims dims{shape.N, shape.K};
+    const Tensor b = trained ? trained_codes(random, dims) : random_codes(random, types.b, dims);
     std::vector<Tensor> a;
-    for (int i = 0; i < kInputs; ++i) a.push_back(random_codes(random, dot.a, {shape.M, shape.K}));
-    Ours ours(dot, b, a), reference(panel_dot(Isa::kPortable, dot.a, dot.b), b, a);
+    for (int i = 0; i < kInputs; ++i) a.push_back(random_codes(random, types.a, {shape.M, shape.K}));
+    const auto pack = [&](const PanelDot& with) { return pack_panels(with, b.raw(), shape.K, shape.N, shape.K); };
+    Ours ours(trained ? fastest_panels(isa_, types, b) : pack(types), b, a);
+    Ours reference(pack(panel_dot(Isa::kPortable, types.a, types.b)), b, a);
+    const PanelDot& dot = *ours.panels().dot;
     std::vector<Call> calls{[&](int input) { ours(input); }};
     std::optional<OneDnn> onednn;
     if (with_onednn) onednn.emplace(b, a), calls.push_back([&](int input) { (*onednn)(input); });
@@ -191,7 +223,7 @@ class Bench {
       row["onednn_exact"] = exact, row["onednn_seconds"] = median(samples[1]), row["speed_to_onednn"] = median(ratios);
       sum.ratio += std::log(median(ratios)), sum.worst_ratio = std::min(sum.worst_ratio, median(ratios));
     }
-    std::printf("\n");
+    std::printf("%s\n", ours.panels().note.c_str());
     std::fflush(stdout);
     report_["products"].push_back(row);
     return true;
@@ -201,7 +233,7 @@ class Bench {
     for (const auto& [kind, sum] : sums_) {
       std::printf("%-7s %.1f %% of the limit in the geometric mean, %.1f %% at worst", kind.c_str(),
                   100 * std::exp(sum.limit / sum.count), 100 * sum.worst_limit);
-      if (kind != "types")
+      if (kind != "types" && kind != "trained")
         std::printf("; %.2f x oneDNN, %.2f at worst", std::exp(sum.ratio / sum.count), sum.worst_ratio);
       std::printf("\n");
     }
@@ -254,6 +286,10 @@ int run(int argc, char** argv) {
     if (only == kind || (only.empty() && kind != std::string("small")))
       for (const Shape& shape : shapes(kind))
         if (!bench.run(shape, dot, true)) return 1;
+  const PanelDot& codes = panel_dot(isa, DataType::kI8, DataType::kI8);
+  if (only == "trained" || only.empty())
+    for (const Shape& shape : shapes("trained"))
+      if (!bench.run(shape, codes, false)) return 1;
   if (only == "types" || only.empty())
     for (const PanelDot* each : panel_dots())
       if (each->isa <= isa && each->isa != Isa::kPortable && cpu_runs(*each))
