@@ -7,7 +7,8 @@ cost some engines a multiple of their work otherwise). On each shape the engines
 of two medians of one round, and its spread is that over the rounds. An engine's accuracy is measured on the same texts first,
 and Dyadic's codes are compared with its portable kernels' before anything is timed.
 
-Shapes are BATCHxTOKENS of random ids; "text" is sentences with lengths as they come, 32 a batch, where each peer runs padded or
+Shapes are BATCHxTOKENS of random ids; "start" is a fresh process with its file in the page cache, to the first output of 128
+tokens; "text" is sentences with lengths as they come, 32 a batch, where each peer runs padded or
 packed as it prefers, and one sentence after the other as well, and the faster counts.
 What is measured is kept in FOLDER and not measured again unless the program, the model or the options have changed, or with --again.
 """
@@ -25,6 +26,7 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 
 import numpy as np
 from engines import ENGINES
@@ -35,6 +37,7 @@ from pages import number, table, write_block  # noqa: E402
 OURS = "dyadic"
 SHAPES = [f"{batch}x{length}" for batch in (1, 8, 32) for length in (16, 128, 384)]
 TEXT_BATCH, TEXT_BATCHES, LONGEST_TEXT = 32, 4, 256
+START_SHAPE, STARTS = "1x128", 3
 # What the project wants of ratios: the geometric mean over the shapes, each shape, and text.
 GOALS = {"avx512vnni": {"int8": 1.4, "int8 lowest": 1.25, "fp32": 3.5, "text": 1.8}, "avx2": {"fp32": 1.8, "text": 1.8}}
 
@@ -114,8 +117,8 @@ def write_ids(options):
     files = {"accuracy": [tokens(texts.sentences)], "calibration": [tokens(spread_out(calibration, 300))]}
     sentences = tokens(spread_out(texts.sentences, TEXT_BATCH * TEXT_BATCHES))
     files["text"] = [sentences[i:i + TEXT_BATCH] for i in range(0, len(sentences), TEXT_BATCH)]
-    for shape in options.shapes:
-        if shape != "text":
+    for shape in {*options.shapes, START_SHAPE}:
+        if shape not in ("text", "start"):
             batch, length = map(int, shape.split("x"))
             draw = random.Random(shape)
             files[shape] = [[[draw.randrange(tokenizer.get_vocab_size()) for _ in range(length)] for _ in range(batch)]]
@@ -141,21 +144,21 @@ def environment(options, name):
     return variables
 
 
-def start(options, name, paths):
-    """Makes what the engine runs, and starts it. EngineFailed with the reason if it cannot."""
-    logs = options.folder / "logs"
-    logs.mkdir(exist_ok=True)
-    if name == OURS:
-        command = [options.ours, options.dyad, options.threads]
-    else:
-        models = options.folder / "models"
-        with open(logs / f"make-{name}.log", "w", encoding="utf-8") as log:
-            made = subprocess.run([sys.executable, HERE / "make_models.py", name, options.model, paths["calibration"], models],
-                                  stdout=log, stderr=log, check=False)
-        if made.returncode:
-            raise EngineFailed((logs / f"make-{name}.log").read_text(encoding="utf-8").strip().splitlines()[-1])
-        command = [sys.executable, HERE / "engines.py", name, models, options.threads]
-    return Engine(name, list(map(str, command)), environment(options, name), logs / f"{name}.log")
+def make(options, name, calibration):
+    """Makes what a peer runs. EngineFailed with the reason if that cannot be done."""
+    log = options.folder / "logs" / f"make-{name}.log"
+    command = [sys.executable, HERE / "make_models.py", name, options.model, calibration, options.folder / "models"]
+    with open(log, "w", encoding="utf-8") as out:
+        made = subprocess.run(command, stdout=out, stderr=out, check=False)
+    if made.returncode:
+        raise EngineFailed(log.read_text(encoding="utf-8").strip().splitlines()[-1])
+
+
+def start(options, name):
+    """The engine's process. EngineFailed with the reason if it ends."""
+    peer = [sys.executable, HERE / "engines.py", name, options.folder / "models", options.threads]
+    command = [options.ours, options.dyad, options.threads] if name == OURS else peer
+    return Engine(name, list(map(str, command)), environment(options, name), options.folder / "logs" / f"{name}.log")
 
 
 def file_hash(*files):
@@ -244,6 +247,20 @@ def measure(options, shape, ids, engines):
         result.setdefault(engine.name, {})[form] = {"rounds": [statistics.median(ms) for ms in rounds],
                                                     "min": min(map(min, rounds)), "max": max(map(max, rounds))}
     return result
+
+
+def measure_start(options, paths, engines):
+    """{engine: medians of "total_ms" from the start of the process, "load_ms", "first_ms", "private_bytes"}"""
+    samples = {name: [] for name in engines}
+    for _ in range(STARTS):
+        for name in engines:
+            begin = time.perf_counter()
+            engine = start(options, name)
+            first = engine.ask("first", paths[START_SHAPE])
+            samples[name].append({"total_ms": 1e3 * (time.perf_counter() - begin), "load_ms": engine.about["load_ms"],
+                                  "first_ms": first["ms"], "private_bytes": first["private_bytes"]})
+            engine.close()
+    return {name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in samples.items()}
 
 
 # What is printed.
@@ -338,6 +355,12 @@ def report(run):
         rows = [[name, *(number(median_ms(best_form(cells[s][name])[1])) if name in cells[s] else "-" for s in shapes)]
                 for name in names]
         parts.append(table(["engine", *shapes], rows))
+    if run["start"]:
+        rows = [[name, *(number(s[key]) for key in ("total_ms", "load_ms", "first_ms")), number(s["private_bytes"] / 1e6)]
+                for name, s in run["start"].items()]
+        parts.append(f"From a file in the page cache to the first output of {START_SHAPE}, median of {STARTS} fresh processes; the "
+                     "peers' include Python and its imports:")
+        parts.append(table(["engine", "process to output, ms", "loading, ms", "first run, ms", "private memory, MB"], rows))
     if run["accuracy"]:
         rows = [[name, run["versions"].get(name, ""), f"{a['spearman']:.5f}" if "spearman" in a else "-",
                  *([f"{a['mean']:.5f}", f"{a['min']:.5f}"] if "mean" in a else ["-", "-"])] for name, a in run["accuracy"].items()]
@@ -372,7 +395,8 @@ def parse_options():
     parser.add_argument("--commit", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--stsb", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--sentences", type=pathlib.Path, nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--shapes", type=names, default=[*SHAPES, "text"], help="e.g. 1x128,32x16,text; default: all ten")
+    parser.add_argument("--shapes", type=names, default=[*SHAPES, "text", "start"],
+                        help="e.g. 1x128,32x16,text; default: all eleven")
     parser.add_argument("--peers", type=names, help=f"some of {','.join(ENGINES)}; default: all, those of fp32 with --isa")
     parser.add_argument("--threads", type=int, default=1, help="of every engine; default 1")
     parser.add_argument("--isa", choices=["portable", "avx2", "avx512vnni"], help="caps Dyadic's instruction set, not the peers'")
@@ -392,8 +416,8 @@ def parse_options():
     options.peers = options.peers or [name for name, row in ENGINES.items() if not options.isa or row[1] == "fp32"]
     if unknown := [name for name in options.peers if name not in ENGINES]:
         parser.error(f"no such peer: {', '.join(unknown)}; there are {', '.join(ENGINES)}")
-    if unknown := [shape for shape in options.shapes if not re.fullmatch("text|[1-9][0-9]*x[1-9][0-9]*", shape)]:
-        parser.error(f"no such shape: {', '.join(unknown)}; a shape is BATCHxTOKENS or text")
+    if unknown := [shape for shape in options.shapes if not re.fullmatch("text|start|[1-9][0-9]*x[1-9][0-9]*", shape)]:
+        parser.error(f"no such shape: {', '.join(unknown)}; a shape is BATCHxTOKENS, text or start")
     return options
 
 
@@ -403,14 +427,16 @@ def main():
     if len(allowed) < options.threads:
         sys.exit(f"error: {options.threads} threads, but this process may use {len(allowed)} processors")
     os.sched_setaffinity(0, allowed[-options.threads:])
-    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / "logs").mkdir(parents=True, exist_ok=True)
     texts, paths, sizes = write_ids(options)
 
     engines, skipped = {}, {}
     for name in [OURS, *options.peers]:
         try:
             print(f"starting {name}", file=sys.stderr)
-            engines[name] = start(options, name, paths)
+            if name != OURS:
+                make(options, name, paths["calibration"])
+            engines[name] = start(options, name)
         except EngineFailed as reason:
             if name == OURS:
                 sys.exit(f"error: {reason}")
@@ -418,12 +444,15 @@ def main():
             print(f"SKIPPED {name}: {reason}", file=sys.stderr)
     about = engines[OURS].about
     store = Store(options.folder / "results" / f"{about['isa']}-{options.threads}", options.again)
-    run = {"source": texts.source, "text": sizes["text"], "cells": {}, "skipped": skipped, "accuracy": {},
+    run = {"source": texts.source, "text": sizes["text"], "cells": {}, "skipped": skipped, "accuracy": {}, "start": {},
            "versions": {name: engine.about["engine"] for name, engine in engines.items()}}
     if not options.no_accuracy:
         run["accuracy"] = measure_accuracy(options, texts, paths, sizes, engines, Store(options.folder / "results", False))
     key = [file_hash(options.ours, options.dyad), options.rounds, options.seconds, options.one_by_one, list(engines)]
-    for shape in options.shapes:
+    shapes = [shape for shape in options.shapes if shape != "start"]
+    if "start" in options.shapes:
+        run["start"] = store.keep("start", key, lambda: measure_start(options, paths, engines))
+    for shape in shapes:
         print(f"timing {shape}", file=sys.stderr)
         try:
             run["cells"][shape] = store.keep(shape, [*key, file_hash(paths[shape])],

@@ -3,7 +3,9 @@
 
 usage: engines.py ENGINE FOLDER THREADS     ENGINE is a key of ENGINES below
 
-Protocol, a line each way, answers in JSON; bench_peers_ours speaks it too. First, unasked: {"engine": version, "forms": [..]}.
+Protocol, a line each way, answers in JSON; bench_peers_ours speaks it too. First, unasked: {"engine": version, "forms": [..],
+"load_ms": from the file to an engine that can run, without what Python imports}.
+  first IDS              runs IDS once                                                   {"ms", "private_bytes"}
   embed IDS OUT          writes one f32 unit vector a text to OUT                        {}
   check IDS              (ours only) compares the codes with the portable kernels'       {"equal": true}
   time IDS FORM SECONDS  warms up, then runs all of IDS again and again for SECONDS      {"ms": [of each pass]}
@@ -125,6 +127,12 @@ ENGINES = {
 }
 
 
+def private_bytes():
+    """Of memory that no other process shares."""
+    lines = pathlib.Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
+
+
 class Server:
     LONG_PASS = 0.5  # seconds; such a pass is not run once more only to warm up
 
@@ -135,6 +143,10 @@ class Server:
         rows = [self.run([text], fixed=False) for batch in read_batches(ids) for text in batch]
         np.concatenate(rows).astype(np.float32).tofile(out)
         return {}
+
+    def first(self, ids):
+        ms = 1e3 * self.run_pass(ids, None)
+        return {"ms": ms, "private_bytes": private_bytes()}
 
     def run_pass(self, ids, form):
         if ids not in self.batches:
@@ -160,12 +172,15 @@ class Server:
 def main():
     name, folder, threads = sys.argv[1:]
     package, _, file, load = ENGINES[name]
+    importlib.import_module(package)
+    begin = time.perf_counter()
     forms, run = load(pathlib.Path(folder) / file, int(threads))
+    load_ms = 1e3 * (time.perf_counter() - begin)
     server = Server(run)
-    print(json.dumps({"engine": f"{package} {importlib.metadata.version(package)}", "forms": forms}), flush=True)
+    print(json.dumps({"engine": f"{package} {importlib.metadata.version(package)}", "forms": forms, "load_ms": load_ms}), flush=True)
     for line in sys.stdin:
         command, *arguments = line.split()
-        print(json.dumps({"embed": server.embed, "time": server.time}[command](*arguments)), flush=True)
+        print(json.dumps({"first": server.first, "embed": server.embed, "time": server.time}[command](*arguments)), flush=True)
 
 
 if __name__ == "__main__":

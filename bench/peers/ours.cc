@@ -77,10 +77,31 @@ void write_embeddings(Session& session, const std::vector<Batch>& batches, const
   std::printf("{}\n");
 }
 
+double milliseconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
+
 double pass_ms(Session& session, const std::vector<Batch>& batches) {
   const auto begin = Clock::now();
   for (const Batch& batch : batches) embed(session, batch);
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+  return milliseconds_since(begin);
+}
+
+// Bytes of memory that no other process shares.
+int64_t private_bytes() {
+  std::ifstream in("/proc/self/smaps_rollup");
+  int64_t kilobytes = 0;
+  for (std::string word; in >> word;)
+    if (word.starts_with("Private_")) {
+      int64_t part = 0;
+      if (in >> part) kilobytes += part;
+    }
+  return kilobytes << 10;
+}
+
+void first(Session& session, const std::vector<Batch>& batches) {
+  const double ms = pass_ms(session, batches);
+  std::printf("{\"ms\": %.6g, \"private_bytes\": %lld}\n", ms, static_cast<long long>(private_bytes()));
 }
 
 void time(Session& session, const std::vector<Batch>& batches, double seconds) {
@@ -96,9 +117,12 @@ void time(Session& session, const std::vector<Batch>& batches, double seconds) {
 }
 
 void serve(const std::string& model, int threads) {
+  const auto begin = Clock::now();
   Session session(Model::open(model), {Executor::kKernels, threads});
-  std::printf("{\"engine\": \"dyadic\", \"forms\": [\"packed\"], \"isa\": \"%s\", \"cpu\": \"%s\"}\n",
-              std::string(dyadic::isa_name(dyadic::active_isa())).c_str(), dyadic::cpu_model().c_str());
+  const double load_ms = milliseconds_since(begin);
+  std::printf(
+      "{\"engine\": \"dyadic\", \"forms\": [\"packed\"], \"load_ms\": %.6g, \"isa\": \"%s\", \"cpu\": \"%s\"}\n",
+      load_ms, std::string(dyadic::isa_name(dyadic::active_isa())).c_str(), dyadic::cpu_model().c_str());
   std::fflush(stdout);
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
@@ -108,6 +132,8 @@ void serve(const std::string& model, int threads) {
     double seconds = 0;
     if (command == "check")
       check(session, batches);
+    else if (command == "first")
+      first(session, batches);
     else if (command == "embed")
       write_embeddings(session, batches, argument);
     else if (command == "time" && words >> seconds)

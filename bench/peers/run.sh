@@ -3,7 +3,7 @@
 # of the demo: builds, makes build/peers-venv with the packages of bench/peers/requirements.txt (the system's stay as they are; about
 # 6 GB with PyTorch's), quantizes, checks every engine's accuracy, times, prints. Run again, it goes on where it was interrupted.
 #
-# usage: bench/peers/run.sh [--quick] [--threads N] [--isa avx2] [--shapes 1x128,text] [--peers openvino_int8,..] [--rounds N]
+# usage: bench/peers/run.sh [--quick] [--threads N] [--isa avx2] [--shapes 1x128,text,start] [--peers openvino_int8,..] [--rounds N]
 #                           [--one-by-one] [--again] [--json FILE] [--csv FILE] [--write docs/performance.md]
 #   build/peers-venv/bin/python bench/peers/compare.py --help says what each option does
 #   DYADIC_DATA    a folder with text/stsb/: texts are STS-B's then, else examples/sentences.txt
