@@ -7,9 +7,9 @@ cost some engines a multiple of their work otherwise). On each shape the engines
 of two medians of one round, and its spread is that over the rounds. An engine's accuracy is measured on the same texts first,
 and Dyadic's codes are compared with its portable kernels' before anything is timed.
 
-Shapes are BATCHxTOKENS of random ids; "start" is a fresh process with its file in the page cache, to the first output of 128
-tokens; "text" is sentences with lengths as they come, 32 a batch, where each peer runs padded or
-packed as it prefers, and one sentence after the other as well, and the faster counts.
+Shapes are BATCHxTOKENS of random ids; "text" is sentences with lengths as they come, 32 a batch, where each peer runs padded
+or packed as it prefers, and one sentence after the other as well, and the faster counts; "start" is a fresh process with its
+file in the page cache, to the first output of 128 tokens.
 What is measured is kept in FOLDER and not measured again unless the program, the model or the options have changed, or with --again.
 """
 import argparse
@@ -34,6 +34,7 @@ from engines import ENGINES
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 from pages import number, table, write_block  # noqa: E402
+
 OURS = "dyadic"
 SHAPES = [f"{batch}x{length}" for batch in (1, 8, 32) for length in (16, 128, 384)]
 TEXT_BATCH, TEXT_BATCHES, LONGEST_TEXT = 32, 4, 256
@@ -61,7 +62,7 @@ class Engine:
         if not line:
             self.process.wait()
             words = self.log.read_text(encoding="utf-8").strip().splitlines()
-            raise EngineFailed(words[-1] if words else f"ended with {self.process.returncode}")
+            raise EngineFailed(f"{self.name}: {words[-1] if words else f'ended with {self.process.returncode}'}")
         return json.loads(line)
 
     def ask(self, *words):
@@ -232,18 +233,27 @@ def several_forms(options, shape):
     return shape == "text" or (options.one_by_one and not shape.startswith("1x"))
 
 
-def measure(options, shape, ids, engines):
-    """{engine: {form: {"rounds": [median ms of each round], "min", "max"}}}"""
+def measure(options, shape, ids, engines, skipped):
+    """{engine: {form: {"rounds": [median ms of each round], "min", "max"}}}; a peer that fails goes to `skipped`."""
     engines[OURS].ask("check", ids)
     turns = [(engine, form) for engine in engines.values()
              for form in engine.about["forms"][:None if several_forms(options, shape) else 1]]
     samples = {turn: [] for turn in turns}
-    for number in range(options.rounds):
-        for turn in turns[number % len(turns):] + turns[:number % len(turns)]:
-            engine, form = turn
-            samples[turn].append(engine.ask("time", ids, form, options.seconds)["ms"])
+    failed = set()
+    for turn in range(options.rounds):
+        first = turn % len(turns)
+        for engine, form in turns[first:] + turns[:first]:
+            try:
+                samples[engine, form].append(engine.ask("time", ids, form, options.seconds)["ms"])
+            except EngineFailed as reason:
+                if engine.name == OURS:
+                    raise
+                failed.add(engine)
+                skipped[f"{engine.name} at {shape}"] = str(reason)
     result = {}
     for (engine, form), rounds in samples.items():
+        if engine in failed:
+            continue
         result.setdefault(engine.name, {})[form] = {"rounds": [statistics.median(ms) for ms in rounds],
                                                     "min": min(map(min, rounds)), "max": max(map(max, rounds))}
     return result
@@ -421,6 +431,48 @@ def parse_options():
     return options
 
 
+def start_all(options, paths, skipped):
+    engines = {}
+    for name in [OURS, *options.peers]:
+        print(f"starting {name}", file=sys.stderr)
+        try:
+            if name != OURS:
+                make(options, name, paths["calibration"])
+            engines[name] = start(options, name)
+        except EngineFailed as reason:
+            if name == OURS:
+                raise
+            skipped[name] = str(reason)
+            print(f"SKIPPED {name}: {reason}", file=sys.stderr)
+    return engines
+
+
+def measure_all(options):
+    texts, paths, sizes = write_ids(options)
+    skipped = {}
+    engines = start_all(options, paths, skipped)
+    about = engines[OURS].about
+    run = {"about": {"cpu": about["cpu"], "isa": about["isa"], "threads": options.threads, "commit": options.commit,
+                     "date": str(datetime.date.today()), "rounds": options.rounds},
+           "source": texts.source, "text": sizes["text"], "cells": {}, "start": {}, "accuracy": {}, "skipped": skipped,
+           "versions": {name: engine.about["engine"] for name, engine in engines.items()}}
+    if not options.no_accuracy:
+        print("measuring accuracy", file=sys.stderr)
+        run["accuracy"] = measure_accuracy(options, texts, paths, sizes, engines, Store(options.folder / "results", False))
+    store = Store(options.folder / "results" / f"{about['isa']}-{options.threads}", options.again)
+    key = [file_hash(options.ours, options.dyad), options.rounds, options.seconds, options.one_by_one, list(engines)]
+    for shape in options.shapes:
+        print(f"timing {shape}", file=sys.stderr)
+        if shape == "start":
+            run["start"] = store.keep(shape, key, lambda: measure_start(options, paths, engines))
+        else:
+            run["cells"][shape] = store.keep(shape, [*key, file_hash(paths[shape])],
+                                             lambda shape=shape: measure(options, shape, paths[shape], engines, skipped))
+    for engine in engines.values():
+        engine.close()
+    return run
+
+
 def main():
     options = parse_options()
     allowed = sorted(os.sched_getaffinity(0))
@@ -428,41 +480,10 @@ def main():
         sys.exit(f"error: {options.threads} threads, but this process may use {len(allowed)} processors")
     os.sched_setaffinity(0, allowed[-options.threads:])
     (options.folder / "logs").mkdir(parents=True, exist_ok=True)
-    texts, paths, sizes = write_ids(options)
-
-    engines, skipped = {}, {}
-    for name in [OURS, *options.peers]:
-        try:
-            print(f"starting {name}", file=sys.stderr)
-            if name != OURS:
-                make(options, name, paths["calibration"])
-            engines[name] = start(options, name)
-        except EngineFailed as reason:
-            if name == OURS:
-                sys.exit(f"error: {reason}")
-            skipped[name] = str(reason)
-            print(f"SKIPPED {name}: {reason}", file=sys.stderr)
-    about = engines[OURS].about
-    store = Store(options.folder / "results" / f"{about['isa']}-{options.threads}", options.again)
-    run = {"source": texts.source, "text": sizes["text"], "cells": {}, "skipped": skipped, "accuracy": {}, "start": {},
-           "versions": {name: engine.about["engine"] for name, engine in engines.items()}}
-    if not options.no_accuracy:
-        run["accuracy"] = measure_accuracy(options, texts, paths, sizes, engines, Store(options.folder / "results", False))
-    key = [file_hash(options.ours, options.dyad), options.rounds, options.seconds, options.one_by_one, list(engines)]
-    shapes = [shape for shape in options.shapes if shape != "start"]
-    if "start" in options.shapes:
-        run["start"] = store.keep("start", key, lambda: measure_start(options, paths, engines))
-    for shape in shapes:
-        print(f"timing {shape}", file=sys.stderr)
-        try:
-            run["cells"][shape] = store.keep(shape, [*key, file_hash(paths[shape])],
-                                             lambda shape=shape: measure(options, shape, paths[shape], engines))
-        except EngineFailed as reason:
-            sys.exit(f"error: {shape}: {reason}")
-    for engine in engines.values():
-        engine.close()
-    run["about"] = {"cpu": about["cpu"], "isa": about["isa"], "threads": options.threads, "commit": options.commit,
-                    "date": str(datetime.date.today()), "rounds": options.rounds}
+    try:
+        run = measure_all(options)
+    except EngineFailed as reason:
+        sys.exit(f"error: {reason}")
     page = report(run)
     print(page)
     if options.json:
@@ -470,7 +491,7 @@ def main():
     if options.csv:
         write_csv(options.csv, run)
     if options.write:
-        write_block(options.write, f"peers-{about['isa']}-{options.threads}", page)
+        write_block(options.write, f"peers-{run['about']['isa']}-{options.threads}", page)
 
 
 if __name__ == "__main__":
