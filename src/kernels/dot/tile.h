@@ -24,27 +24,38 @@ template <class Core, int kRows>
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) acc[r][j] = Core::load(start + j * kLanes);
-#pragma GCC unroll 1
-  for (int64_t g = 0; g < groups; ++g, a += 4, panel += kVectors * kVectorBytes, next += kVectors * kVectorBytes) {
+  const auto step = [&](int64_t s) __attribute__((always_inline)) {
     decltype(Core::load_panel(panel)) w[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      w[j] = Core::load_panel(panel + j * kVectorBytes);
+      w[j] = Core::load_panel(panel + (s * kVectors + j) * kVectorBytes);
       if (kRows > 1) Core::keep(w[j]);
     }
     if constexpr (kRows >= Core::kPrefetchRows) {
 #pragma GCC unroll 4
-      for (int line = 0; line < kVectors * kVectorBytes; line += 64) Core::prefetch(next + line);
+      for (int line = 0; line < kVectors * kVectorBytes; line += 64)
+        Core::prefetch(next + s * kVectors * kVectorBytes + line);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
-      const auto x = Core::broadcast(a + r * lda);
+      const auto x = Core::broadcast(a + r * lda + 4 * s);
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
         Core::accumulate(acc[r][j], x, w[j]);
         Core::keep(acc[r][j]);
       }
     }
+  };
+  // Where few products share a step the loop itself would take its time.
+  constexpr int kSteps = kRows * kVectors <= 8 ? 4 : 1, kStepBytes = kVectors * kVectorBytes;
+  if constexpr (kSteps > 1) {
+#pragma GCC unroll 1
+    for (; groups % kSteps != 0; --groups, a += 4, panel += kStepBytes) step(0);
+  }
+#pragma GCC unroll 1
+  for (; groups > 0; groups -= kSteps, a += 4 * kSteps, panel += kSteps * kStepBytes, next += kSteps * kStepBytes) {
+#pragma GCC unroll 4
+    for (int s = 0; s < kSteps; ++s) step(s);
   }
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
