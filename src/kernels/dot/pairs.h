@@ -1,9 +1,9 @@
 // Exact s8 x s8 products on CPUs whose byte products saturate.
 //
 // vpmaddubsw multiplies unsigned by signed bytes and adds the products of neighbours in 16 bits, where they saturate.
-// It is four times as dense as a product of widened operands, and exact if no sum can leave 16 bits. A weight w stands
-// beside u = x + 128, or, negated, beside u = 127 - x ("flipped"): both are one XOR of the code, and both are in
-// 0..U for the range of x that is proved. A sum of several u * w then lies in
+// It takes twice as many products as vpmaddwd with operands widened to 16 bits, and is exact if no sum can leave 16
+// bits. A weight w stands beside u = x + 128, or, negated, beside u = 127 - x: both are one XOR of the code ("flip"),
+// and both are in 0..U for the range of x that is proved. A sum of several u * w then lies in
 //     -U * (sum of the negative w) .. U * (sum of the positive w),
 // which fits 16 bits if both sums are at most floor(32767 / U). The k's of a block of 16 may be multiplied in any order
 // that a byte shuffle of x makes, so each panel of columns gets, block by block, the order and the flips that keep as
@@ -45,8 +45,8 @@ struct PairOrder {
   const uint8_t* extra_flip() const { return reinterpret_cast<const uint8_t*>(extra_k() + extras); }
 };
 
-// The order that was found for a block: place p holds k source[p], negated beside 127 - x. The last `unsafe` of the
-// pairs of places 2i, 2i + 1, counted as they are multiplied last, may leave 16 bits.
+// The order that was found for a block: place p holds k source[p], negated beside 127 - x. Of the pairs
+// in their order the last `unsafe` may leave 16 bits.
 struct PairBlock {
   uint8_t source[kPairBlock];
   bool negated[kPairBlock];

@@ -1,3 +1,4 @@
+// The orders of pairs.h and the loops that multiply them.
 #include <immintrin.h>
 
 #include <cstring>
@@ -174,7 +175,7 @@ int join_most(const Node* single, PairBound bound, Node* safe, Node* alone) {
   return safe_count;
 }
 
-// The order of a block: lists of k's as they are multiplied.
+// The k's of a block, pair after pair, in the order that place_of gives places to.
 struct Order {
   uint8_t members[kPairBlock];
   int count = 0;
@@ -286,8 +287,8 @@ __m256i broadcast(const std::byte* p) {
 // Sums must stay in registers: gcc 12 otherwise spills them inside loops, at half the speed. A test disassembles them.
 void keep_add32(__m256i& sum, __m256i x) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x)); }
 
-// sum += products of pairs. One asm fixes the order of the three, which gcc otherwise changes at a cost of 5 %, and
-// keeps weights in memory, whose load it would share among rows although there is no register for it.
+// sum += products of pairs. One asm keeps the three together, which gcc otherwise moves apart, and weights in memory,
+// whose load it would share among rows although there is no register for it.
 void add_pairs(__m256i& sum, __m256i x, const std::byte* weights, __m256i ones) {
   __m256i products;
   asm("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
