@@ -48,6 +48,10 @@ struct Head {
 struct VectorRows {
   size_t (*scratch_bytes)(int64_t head_dim, int64_t max_length);
   void (*run)(const VectorParameters& parameters, const Head& head);
+  // The row pass alone, which benchmarks time: scores of `lanes` queries, a row a key, to e in groups of keys and its
+  // sums. Both arrays have room for keys up to a multiple of four.
+  int lanes;
+  void (*row_pass)(const VectorParameters& parameters, const int32_t* scores, int64_t keys, int32_t* e, int32_t* sigma);
 };
 extern const VectorRows kAvx2Rows;
 extern const VectorRows kAvx512VnniRows;

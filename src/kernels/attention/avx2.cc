@@ -144,6 +144,6 @@ struct Set {
 
 }  // namespace
 
-const VectorRows kAvx2Rows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run};
+const VectorRows kAvx2Rows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run, Set::kLanes, Blocked<Set>::row_pass};
 
 }  // namespace dyadic::attention

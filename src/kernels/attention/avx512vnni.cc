@@ -121,6 +121,7 @@ struct Set {
 
 }  // namespace
 
-const VectorRows kAvx512VnniRows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run};
+const VectorRows kAvx512VnniRows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run, Set::kLanes,
+                                    Blocked<Set>::row_pass};
 
 }  // namespace dyadic::attention

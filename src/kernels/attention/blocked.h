@@ -130,6 +130,13 @@ struct Blocked {
     }
   }
 
+  static void row_pass(const VectorParameters& p, const int32_t* scores, int64_t keys, int32_t* e, int32_t* sigma) {
+    Vector top = Set::lowest();
+    for (int64_t c = 0; c < keys; ++c) top = Set::max(top, Set::load(scores + c * kLanes));
+    const auto exponentials = p.product32 ? Set::template exponentials<true> : Set::template exponentials<false>;
+    exponentials(p, scores, keys, kLanes, top, e, sigma);
+  }
+
   static void run(const VectorParameters& p, const Head& head) {
     static constexpr Tiles kTiles = tiles(std::make_integer_sequence<int, kRows * kTile>{});
     const int64_t length = head.length, depth = p.head_dim, columns = round_up(depth, 16);
