@@ -209,6 +209,11 @@ std::function<int64_t(double steps)> LoweringContext::weight_code(int node, cons
   return [lo, hi](double steps) { return static_cast<int64_t>(std::clamp(std::round(steps), lo, hi)); };
 }
 
+int LoweringContext::multiplier_bits(int node) const {
+  const Part encode = answer(-1, node, "weight").encode;
+  return registry.encode(encode.name).multiplier_bits(encode);
+}
+
 std::vector<double> LoweringContext::bias_shift(int node, const std::vector<double>& integer_mean) const {
   const Part& answer = answers_[node].fit.at("bias");
   const BiasPart& part = registry.bias(answer.name);

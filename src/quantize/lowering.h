@@ -124,6 +124,8 @@ class LoweringContext {
   Encoding weight_encoding(int node, const std::string& role, const Tensor& weight) const;
   // The code, by the same answers, of a weight of so many scales.
   std::function<int64_t(double steps)> weight_code(int node, const std::string& role, const Encoding& encoding) const;
+  // EncodePart::multiplier_bits of the node's weight.
+  int multiplier_bits(int node) const;
   // Whether the recipe corrects the node's bias (fit.bias) and there are codes to do it by.
   bool corrects_bias(int node) const { return codes && answers_[node].fit.count("bias"); }
   // What to add to the bias of each channel, real numbers, if the integer result has this mean.

@@ -116,7 +116,10 @@ void lower_regions(LoweringContext& context, const Partition& parts, const std::
   }
   for (size_t w = 0; w < wishes.size(); ++w) {
     const DistinctWish& wish = wishes[w];
-    Encoding encoding = context.registry.encode(wish.answer.encode.name).prototype(wish.answer.encode);
+    const EncodePart& part = context.registry.encode(wish.answer.encode.name);
+    if (part.multiplier_bits(wish.answer.encode) < 31)
+      fail(ErrorKind::kContract, "value ", real.value(wish.value).name, ": multiplier_bits is for weights of products");
+    Encoding encoding = part.prototype(wish.answer.encode);
     encoding.scale = edges[w].scale;
     encoding.zero_point = edges[w].zero_point;
     context.set_edge(wish.value, wish.answer, std::move(encoding));

@@ -1,6 +1,7 @@
 #include "quantize/quantize.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "base/file.h"
@@ -141,6 +142,51 @@ TEST(Quantize, NarrowerCodesCostAccuracy) {
   EXPECT_LT(four, 0.5);
 }
 
+// Narrow multipliers behind products are exact: the scales of weights absorb them.
+TEST(Quantize, MultiplierBitsGrowWeightScales) {
+  const test::ToyEncoder toy;
+  for (const char* granularity : {"channel", "tensor"})
+    for (int bits : {4, 5, 8, 12}) {
+      const Recipe recipe = default_and(cat("[[rule]]\nop = \"Gemm\"\nencode.weight = { affine = { granularity = \"",
+                                            granularity, "\", multiplier_bits = ", bits, " } }\n"));
+      const Quantized q = quantized(toy, recipe);
+      expect_integer(q);
+      const Graph& main = q.model.main();
+      for (const Node& node : main.nodes) {
+        if (node.op != "linear") continue;
+        const auto constant = [&](size_t input) { return main.value(node.inputs[input]).constant; };
+        const auto m = constant(3).to_int64();
+        EXPECT_LT(*std::max_element(m.begin(), m.end()), int64_t{1} << bits) << node.name;
+        EXPECT_GE(*std::max_element(m.begin(), m.end()), int64_t{1} << (bits - 1)) << node.name;
+        EXPECT_GE(*std::min_element(m.begin(), m.end()), 1) << node.name;
+      }
+      const Cosines c = agreement(toy.graph(), q.model, toy.feeds(16, 50));
+      EXPECT_GE(c.mean, bits >= 8 ? 0.98 : 0.9) << bits << " bits, one scale a " << granularity;
+    }
+}
+
+TEST(Quantize, DistancesOfScoresHaveMultipliersOf32BitProducts) {
+  const test::ToyEncoder toy;
+  for (int bits : {0, 4, 20}) {
+    const Quantized q = quantized(
+        toy, default_and(cat("[[rule]]\nop = \"Attention\"\napproximate = { table-softmax = { multiplier_bits = ", bits,
+                             " } }\n")));
+    const Graph& main = q.model.main();
+    for (const Node& node : main.nodes) {
+      if (node.op != "attention") continue;
+      const int64_t m = main.value(node.inputs[6]).constant.to_int64()[0];
+      const int64_t s = main.value(node.inputs[7]).constant.to_int64()[0];
+      if (bits > 0) {
+        EXPECT_EQ(std::bit_width(static_cast<uint64_t>(m)), bits) << node.name;
+      } else {
+        const int64_t largest = 2 * 127 * 127 * node.integer("head_dim");
+        EXPECT_LE(largest * m + (int64_t{1} << (s - 1)), int64_t{UINT32_MAX}) << node.name;
+        EXPECT_GT(4 * largest * m, int64_t{UINT32_MAX}) << node.name;
+      }
+    }
+  }
+}
+
 TEST(Quantize, EveryFitServesEveryEdge) {
   const test::ToyEncoder toy;
   for (const char* fit : {"percentile", "mse", "min-max"}) {
@@ -278,6 +324,8 @@ TEST(Quantize, WhatTheBodiesCannotTakeIsNamed) {
       {"op = \"Gemm\"\nencode.weight = { affine = { symmetric = false } }", "encode.weight must be symmetric"},
       {"op = \"Gemm\"\nencode.input = { affine = { granularity = \"channel\" } }", "one scale for the whole tensor"},
       {"op = \"Gather\"\nencode.weight = { affine = { bits = 9 } }", "encode.weight has 9 bits"},
+      {"op = \"Gather\"\nencode.weight = { affine = { multiplier_bits = 8 } }", "is for weights of products"},
+      {"op = \"Gemm\"\nencode.input = { affine = { multiplier_bits = 8 } }", "is for weights of products"},
       {"op = \"Attention\"\nencode.input = { affine = { bits = 16 } }",
        "encode.q must be symmetric with at most 8 bits"},
       {"op = \"Attention\"\nencode.k = { affine = { bits = 6 } }", "results of one linear must share type"},

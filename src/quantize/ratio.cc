@@ -7,27 +7,28 @@
 
 namespace dyadic {
 
-Dyadic encode_ratio(double ratio, const std::string& what) {
+Dyadic encode_ratio(double ratio, const std::string& what, int bits) {
   const double magnitude = std::fabs(ratio);
-  if (!(magnitude < 0x1p30)) fail(ErrorKind::kContract, what, ": ratio ", ratio, " is not below 2^30");
+  if (!(magnitude < std::ldexp(1, bits - 1)))
+    fail(ErrorKind::kContract, what, ": ratio ", ratio, " is not below 2^", bits - 1);
   if (magnitude < 0x1p-32) return {0, 62};
   int exponent;
   const double fraction = std::frexp(magnitude, &exponent);  // in [1/2, 1)
-  auto m = static_cast<int64_t>(std::floor(std::ldexp(fraction, 31) + 0.5));
-  int s = 31 - exponent;
-  if (m == int64_t{1} << 31) m >>= 1, --s;
-  if (s < 1) fail(ErrorKind::kContract, what, ": ratio ", ratio, " is not below 2^30");
+  auto m = static_cast<int64_t>(std::floor(std::ldexp(fraction, bits) + 0.5));
+  int s = bits - exponent;
+  if (m == int64_t{1} << bits) m >>= 1, --s;
+  if (s < 1) fail(ErrorKind::kContract, what, ": ratio ", ratio, " is not below 2^", bits - 1);
   return {static_cast<int32_t>(ratio < 0 ? -m : m), s};
 }
 
-CommonShift encode_ratios(const std::vector<double>& ratios, const std::string& what) {
+CommonShift encode_ratios(const std::vector<double>& ratios, const std::string& what, int bits) {
   double largest = 0;
   for (double r : ratios) {
     if (!std::isfinite(r)) fail(ErrorKind::kContract, what, ": a ratio is ", r);
     largest = std::max(largest, std::fabs(r));
   }
   CommonShift result;
-  result.s = encode_ratio(largest, what).s;
+  result.s = encode_ratio(largest, what, bits).s;
   for (double r : ratios) {
     const double m = std::floor(std::ldexp(r, result.s) + 0.5);
     result.m.push_back(static_cast<int32_t>(std::clamp(m, -2147483647.0, 2147483647.0)));

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/fixed_point.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "support.h"
@@ -77,6 +78,23 @@ TEST(Ratio, RelativeErrorIsAtMostTwoToTheMinus31) {
     ASSERT_LE(d.s, 62);
     ASSERT_LE(std::fabs(value(d.m, d.s) - ratio), std::fabs(ratio) * 0x1p-31) << ratio;
   }
+}
+
+TEST(Ratio, FewerBits) {
+  Random random(test::seed());
+  for (int bits = 1; bits <= 31; ++bits)
+    for (int i = 0; i < 1000; ++i) {
+      const double mantissa = 0.5 + std::ldexp(static_cast<double>(random.below(uint64_t{1} << 50)), -51);
+      const double ratio = std::ldexp(mantissa, bits - 2 - static_cast<int>(random.below(30)));
+      const Dyadic d = encode_ratio(ratio, "test", bits);
+      ASSERT_EQ(signed_bits(d.m), bits) << ratio;
+      ASSERT_LE(std::fabs(value(d.m, d.s) - ratio), std::ldexp(ratio, -bits)) << ratio;
+      const CommonShift common = encode_ratios({ratio, ratio / 3}, "test", bits);
+      ASSERT_EQ(common.m[0], d.m);
+      ASSERT_EQ(common.s, d.s);
+    }
+  EXPECT_THROW(encode_ratio(128, "test", 8), Error);
+  EXPECT_EQ(encode_ratio(127, "test", 8).m, 254);
 }
 
 TEST(Ratio, OneShiftServesAllChannels) {

@@ -41,6 +41,9 @@ struct EncodePart {
   // stands for a real number of `steps` scales. For constants (weights and tables) only, since computed values are
   // rounded by their composite. nullptr: the nearest code.
   int64_t (*code)(const Part& part, const Encoding& encoding, double steps) = nullptr;
+  // Of a product's weight: the most significant bits of the multipliers that requantize its channels, 2..31. Below 31
+  // scales grow until the channels' ratios have such multipliers exactly.
+  int (*multiplier_bits)(const Part& part) = [](const Part&) { return 31; };
 };
 
 // The parameter `granularity` of encode parts: "tensor" (default, one scale), "channel" or "row" (one for each index of
@@ -89,6 +92,9 @@ struct SoftmaxPart {
   PartInfo info;
   double (*steps_per_unit)(const Part& part);
   std::vector<uint8_t> (*table)(const Part& part);  // 256 entries, table[0] = one
+  // Significant bits of the multiplier that makes D of a difference of scores, 2..31; 0: as many as keep the product
+  // in 32 bits.
+  int (*multiplier_bits)(const Part& part) = [](const Part&) { return 31; };
 };
 
 // approximate, layer normalization: how rows are normalised, and the real value of one unit of the normalised y.

@@ -22,8 +22,15 @@ Encoding prototype(const Part& part) {
 
 bool symmetric(const Part& part) { return part.boolean("symmetric", true); }
 
+int multiplier_bits(const Part& part) {
+  const int64_t bits = part.integer("multiplier_bits", 31);
+  if (bits < 2 || bits > 31) fail(ErrorKind::kMalformed, "affine: multiplier_bits must be 2..31, not ", bits);
+  return static_cast<int>(bits);
+}
+
 void check(const Part& part) {
   prototype(part);
+  multiplier_bits(part);
   symmetric(part);
 }
 
@@ -52,11 +59,16 @@ void register_affine(Registry& registry) {
        "Jacob et al. 2018, arXiv:1712.05877",
        {{"bits", "2..16, default 8"},
         {"granularity", "one scale per \"tensor\" (default), output \"channel\" of a weight, or \"row\" of a table"},
-        {"symmetric", "zero_point = 0 (default true)"}},
+        {"symmetric", "zero_point = 0 (default true)"},
+        {"multiplier_bits",
+         "of a product's weight: bits of the multipliers behind it, 2..31, default 31; with fewer, weight scales grow "
+         "until the multipliers are exact"}},
        check},
       prototype,
       symmetric,
-      append});
+      append,
+      nullptr,
+      multiplier_bits});
 }
 
 }  // namespace dyadic

@@ -105,7 +105,9 @@ TEST(Affine, ImpossibleParametersAreRefused) {
   EXPECT_THROW(affine().prototype(part({{"bits", 8.0}})), Error);
   EXPECT_THROW(affine().prototype(part({{"granularity", std::string("group")}})), Error);
   EXPECT_THROW(affine().symmetric(part({{"symmetric", int64_t{1}}})), Error);
-  for (const Part& bad : {part({{"bits", int64_t{17}}}), part({{"symmetric", int64_t{1}}})})
+  for (int64_t bits : {-1, 0, 1, 32}) EXPECT_THROW(affine().multiplier_bits(part({{"multiplier_bits", bits}})), Error);
+  for (const Part& bad :
+       {part({{"bits", int64_t{17}}}), part({{"symmetric", int64_t{1}}}), part({{"multiplier_bits", int64_t{1}}})})
     EXPECT_THROW(affine().info.check(bad), Error);
 }
 

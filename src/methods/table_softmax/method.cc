@@ -22,7 +22,17 @@ std::vector<uint8_t> table(const Part& part) {
   return entries;
 }
 
-void check(const Part& part) { table(part); }
+int multiplier_bits(const Part& part) {
+  const int64_t bits = part.integer("multiplier_bits", 0);
+  if (bits != 0 && (bits < 2 || bits > 31))
+    fail(ErrorKind::kMalformed, "table-softmax: multiplier_bits must be 0 or 2..31, not ", bits);
+  return static_cast<int>(bits);
+}
+
+void check(const Part& part) {
+  table(part);
+  multiplier_bits(part);
+}
 
 }  // namespace
 
@@ -31,10 +41,14 @@ void register_table_softmax(Registry& registry) {
       {"table-softmax",
        "exp of the distance to the row maximum from 256 entries; normalisation deferred behind the product with v",
        "this project",
-       {{"steps", "distance codes per unit, 1..64, default 16"}, {"one", "the code of exp(0), 3..255, default 255"}},
+       {{"steps", "distance codes per unit, 1..64, default 16"},
+        {"one", "the code of exp(0), 3..255, default 255"},
+        {"multiplier_bits",
+         "significant bits of a distance's multiplier, 2..31; default 0: as many as keep the product in 32 bits"}},
        check},
       steps_per_unit,
-      table});
+      table,
+      multiplier_bits});
 }
 
 }  // namespace dyadic

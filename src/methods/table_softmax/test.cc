@@ -48,6 +48,7 @@ TEST(TableSoftmax, ProbabilitiesAreWithinHalfAUnitOfTheSum) {
 TEST(TableSoftmax, ImpossibleParametersAreRefused) {
   for (int64_t bad : {-1, 0, 65}) EXPECT_THROW(softmax().steps_per_unit(part({{"steps", bad}})), Error);
   for (int64_t bad : {-1, 0, 2, 256}) EXPECT_THROW(softmax().table(part({{"one", bad}})), Error);
+  for (int64_t bad : {-1, 1, 32}) EXPECT_THROW(softmax().info.check(part({{"multiplier_bits", bad}})), Error);
   for (const char* key : {"steps", "one"}) {
     EXPECT_THROW(softmax().info.check(part({{key, int64_t{0}}})), Error);
     EXPECT_THROW(softmax().info.check(part({{key, 16.0}})), Error);

@@ -7,6 +7,20 @@
 #include "quantize/ratio.h"
 
 namespace dyadic {
+namespace {
+
+// The ratio from differences of scores, of at most `largest`, to distances. Bits 0: the most bits, 8..15, for which the
+// product and its rounding fit 32 bits without sign; 31 where none do.
+Dyadic distance_ratio(double ratio, int64_t largest, int bits, const std::string& what) {
+  if (bits > 0) return encode_ratio(ratio, what, bits);
+  for (bits = 15; bits >= 8 && ratio < std::ldexp(1, bits - 1); --bits) {
+    const Dyadic narrow = encode_ratio(ratio, what, bits);
+    if (narrow.s <= 31 && largest * narrow.m + (int64_t{1} << (narrow.s - 1)) <= UINT32_MAX) return narrow;
+  }
+  return encode_ratio(ratio, what);
+}
+
+}  // namespace
 
 std::optional<Region> match_attention(const Graph& real, int node) {
   Region region;
@@ -47,18 +61,19 @@ void lower_attention(LoweringContext& context, const Region& region) {
 
   const int64_t heads = node.integer("heads"), head_dim = node.integer("head_dim");
   const double steps = softmax->steps_per_unit(*approximation);
-  const Dyadic distance = encode_ratio(
-      scale[0] * scale[1] * (node.has("scale") ? node.number("scale") : 1 / std::sqrt(static_cast<double>(head_dim))) *
-          steps,
-      node.name + " distance");
+  const double score_steps = scale[0] * scale[1] * steps *
+                             (node.has("scale") ? node.number("scale") : 1 / std::sqrt(static_cast<double>(head_dim)));
+  const Dyadic distance = distance_ratio(score_steps, 2 * 127 * 127 * head_dim,
+                                         softmax->multiplier_bits(*approximation), node.name + " distance");
   const Dyadic requantize = encode_ratio(scale[2] / out_scale * 0x1p-16, node.name + " context");
   const auto table = softmax->table(*approximation);
   const std::string name = region.name + "/";
   edges[0]->core = context.define(node.outputs[0], DataType::kI8, out);
   // A distance is off by at most half a step, which changes a weight by exp(1/(2 steps)); every e by the error of its
-  // table; the mean cannot leave the hull of v.
+  // table, whose steps are as long as the multiplier makes them; the mean cannot leave the hull of v.
+  const double made_steps = distance.m > 0 ? std::ldexp(distance.m, -distance.s) / score_steps * steps : steps;
   double entry = 0.5;
-  for (int d = 0; d < 256; ++d) entry = std::max(entry, std::fabs(table[d] - table[0] * std::exp(-d / steps)));
+  for (int d = 0; d < 256; ++d) entry = std::max(entry, std::fabs(table[d] - table[0] * std::exp(-d / made_steps)));
   const double hull = 254 * scale[2] / out_scale;
   const double bound = 0.5 + std::min(hull, hull * (std::expm1(0.5 / steps) + entry * 512 / table[0]));
   std::vector<ValueId> inputs;

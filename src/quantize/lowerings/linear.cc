@@ -85,6 +85,39 @@ void correct_bias(const LoweringContext& context, int product, double y_scale, s
   }
 }
 
+// A product's weight, and how its results leave.
+struct Product {
+  int node;
+  const Tensor* weight;  // [n, k]
+  const float* bias;     // may be null
+  Encoding encoding;     // of the weight
+  const Encoding* code;  // what the accumulator becomes
+  double ratio;          // of a channel's requantization, if its weight's scale were 1
+};
+
+// Lets the scales of weights grow until every channel's ratio is m / 2^s with one s for all and m < 2^bits. False, and
+// nothing changed, if there is no such s in 1..62.
+bool round_scales_up(std::vector<Product>& products, int bits) {
+  const auto is_zero = [](const Product& p, size_t channel) {
+    const size_t size = p.weight->count() / p.encoding.scale.size();
+    const auto row = p.weight->span<float>().subspan(channel * size, size);
+    return std::all_of(row.begin(), row.end(), [](float x) { return x == 0; });
+  };
+  double largest = 0;  // without channels of zeros, whose scales mean nothing
+  for (const Product& p : products)
+    for (size_t c = 0; c < p.encoding.scale.size(); ++c)
+      if (!is_zero(p, c)) largest = std::max(largest, p.encoding.scale[c] * p.ratio);
+  if (!(largest >= std::ldexp(1, bits - 62) && largest < std::ldexp(1, bits - 2))) return false;
+  double grid = std::ldexp(1, std::ilogb(largest) + 1 - bits);
+  if (std::ceil(largest / grid) * grid == std::ldexp(grid, bits)) grid *= 2;
+  for (Product& p : products)
+    for (size_t c = 0; c < p.encoding.scale.size(); ++c) {
+      const double ratio = is_zero(p, c) ? largest : p.encoding.scale[c] * p.ratio;
+      p.encoding.scale[c] = std::ceil(ratio / grid) * grid / p.ratio;
+    }
+  return true;
+}
+
 }  // namespace
 
 std::optional<Region> match_linear(const Graph& real, int node) {
@@ -169,15 +202,18 @@ void lower_linear(LoweringContext& context, const Region& region) {
   DataType out_type = DataType::kI8;
   Interval out_codes{-127, 127};
   int64_t out_zero = 0;
+  int multiplier_bits = 2;  // the widest that a product wants
+  std::vector<Product> weights;
   for (int p : products) {
     const Node& node = real.nodes[p];
-    const Tensor& w = real.value(node.inputs[1]).constant;
-    const float* b = node.inputs.size() > 2 ? real.value(node.inputs[2]).constant.data<float>() : nullptr;
-    const int64_t n = w.dim(0);
-    Encoding w_encoding = context.weight_encoding(p, "weight", w);
-    const auto code_of = context.weight_code(p, "weight", w_encoding);
-    if (w_encoding.bits > 8)
-      fail(ErrorKind::kContract, node.name, ": encode.weight has ", w_encoding.bits, " bits; at most 8");
+    Product product{p, &real.value(node.inputs[1]).constant, nullptr, {}, nullptr, 0};
+    if (node.inputs.size() > 2) product.bias = real.value(node.inputs[2]).constant.data<float>();
+    product.encoding = context.weight_encoding(p, "weight", *product.weight);
+    multiplier_bits = std::max(multiplier_bits, context.multiplier_bits(p));
+    if (product.encoding.bits > 8)
+      fail(ErrorKind::kContract, node.name, ": encode.weight has ", product.encoding.bits, " bits; at most 8");
+    for (int64_t zero : product.encoding.zero_point)
+      if (zero != 0) fail(ErrorKind::kContract, node.name, ": encode.weight must be symmetric");
     const auto result_edges = [&] {
       if (function < 0) return context.edges(node.outputs[0]);
       return context.edges(real.nodes[chain.back()].outputs[0]);
@@ -186,24 +222,33 @@ void lower_linear(LoweringContext& context, const Region& region) {
     if (result_edges.size() > 1)
       fail(ErrorKind::kContract, node.name, ": its result is wished in ", result_edges.size(),
            " encodings; one is supported");
-    const Encoding& y =
-        function < 0 ? result_edges[0]->encoding : context.encoding(real.nodes[chain[0]].inputs[0], function, "input");
-    const double y_scale = tensor_scale(y, node.name);
+    product.code = function < 0 ? &result_edges[0]->encoding
+                                : &context.encoding(real.nodes[chain[0]].inputs[0], function, "input");
+    product.ratio = x_scale / tensor_scale(*product.code, node.name);
+    const Encoding& y = *product.code;
     const bool same = p == first || (out_type == y.storage && out_codes == y.codes && out_zero == y.zero_point[0]);
     if (!same) fail(ErrorKind::kContract, region.name, ": results of one linear must share type, range and zero point");
     out_type = y.storage;
     out_codes = y.codes;
     out_zero = y.zero_point[0];
+    // The bias must fit the accumulator: at most 2^24 of its steps.
+    auto& scale = product.encoding.scale;
+    for (size_t c = 0; product.bias && scale.size() > 1 && c < scale.size(); ++c)
+      scale[c] = std::max(scale[c], std::fabs(product.bias[c]) / (x_scale * 0x1p24));
+    weights.push_back(std::move(product));
+  }
+  if (multiplier_bits < 31 && !round_scales_up(weights, multiplier_bits)) multiplier_bits = 31;
 
+  for (const auto& [p, matrix, b, w_encoding, y, unit_ratio] : weights) {
+    const Node& node = real.nodes[p];
+    const Tensor& w = *matrix;
+    const int64_t n = w.dim(0);
+    const double y_scale = tensor_scale(*y, node.name);
+    const auto code_of = context.weight_code(p, "weight", w_encoding);
     std::vector<double> weight_scale, bias_scale;
     std::vector<int64_t> bias_zero;
     for (int64_t c = 0; c < n; ++c) {
-      double& scale = w_encoding.scale[w_encoding.scale.size() == 1 ? 0 : c];
-      const int64_t w_zero = w_encoding.zero_point[w_encoding.zero_point.size() == 1 ? 0 : c];
-      if (w_zero != 0) fail(ErrorKind::kContract, node.name, ": encode.weight must be symmetric");
-      // The bias must fit the accumulator: at most 2^24 of its steps.
-      const double least = b && w_encoding.scale.size() > 1 ? std::fabs(b[c]) / (x_scale * 0x1p24) : 0;
-      scale = std::max(scale, least);
+      const double scale = w_encoding.scale[w_encoding.scale.size() == 1 ? 0 : c];
       int64_t row_sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
         const int64_t code = code_of(w.data<float>()[c * k + i] / scale);
@@ -235,7 +280,7 @@ void lower_linear(LoweringContext& context, const Region& region) {
     shape.splits.push_back(n);
   }
 
-  const CommonShift requantize = encode_ratios(ratio, region.name);
+  const CommonShift requantize = encode_ratios(ratio, region.name, multiplier_bits);
   shape.epilogue.push_back({StageKind::kRequantize, out_type, out_codes, out_zero});
   const std::string name = region.name + "/";
   std::vector<ValueId> inputs = {context.input(x, first, "input"),

@@ -165,6 +165,8 @@ void lower_embed_norm(LoweringContext& context, const Region& region) {
     const auto code_of = context.weight_code(g, "weight", encoding);
     if (encoding.bits > 8)
       fail(ErrorKind::kContract, gather.name, ": encode.weight has ", encoding.bits, " bits; at most 8");
+    if (context.multiplier_bits(g) < 31)
+      fail(ErrorKind::kContract, gather.name, ": multiplier_bits is for weights of products");
     n = table.dim(1);
     std::vector<int8_t> codes(table.count());
     std::vector<int32_t> m;
