@@ -93,6 +93,7 @@ struct Wide {
   }
 
   friend Wide operator+(Wide a, Wide b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
+  friend Wide operator*(Wide a, Wide b) { return {_mm256_mullo_epi32(a.lo, b.lo), _mm256_mullo_epi32(a.hi, b.hi)}; }
   friend Wide operator<<(Wide a, Wide n) { return {_mm256_sllv_epi32(a.lo, n.lo), _mm256_sllv_epi32(a.hi, n.hi)}; }
   friend Wide operator>>(Wide a, Wide n) { return {_mm256_srav_epi32(a.lo, n.lo), _mm256_srav_epi32(a.hi, n.hi)}; }
   // sum + x[2i] y[2i] + x[2i+1] y[2i+1] over words.

@@ -18,18 +18,20 @@ Tensor noise(Dims dims, int64_t lo, int64_t hi) {
   return t;
 }
 
-void add_outputs(KernelSpec& spec, int64_t n) {
+// Multipliers of `bits` bits.
+void add_outputs(KernelSpec& spec, int64_t n, int bits) {
   for (int j = 0; j < 2; ++j) {
     const std::string name = cat("out", j);
-    spec.inputs.push_back(testing::parameter(name + "_m", noise<int32_t>({n}, 1 << 28, INT32_MAX)));
-    spec.inputs.push_back(testing::parameter<uint8_t>(name + "_s", {static_cast<uint8_t>(j ? 27 : 35)}));
+    spec.inputs.push_back(
+        testing::parameter(name + "_m", noise<int32_t>({n}, 1 << (bits - 3), INT32_MAX >> (31 - bits))));
+    spec.inputs.push_back(testing::parameter<uint8_t>(name + "_s", {static_cast<uint8_t>((j ? 27 : 35) + bits - 31)}));
     spec.inputs.push_back(testing::parameter(name + "_beta", noise<int32_t>({n}, -10000, 10000)));
     spec.outputs.push_back(testing::data(name, j ? DataType::kI16 : DataType::kI8, {-1, n}));
   }
 }
 
 // Checks every row against the last (portable), then times it.
-bool measure(const KernelSpec& spec, const std::vector<Tensor>& inputs, int64_t rows, int64_t n) {
+bool measure(const KernelSpec& spec, const std::vector<Tensor>& inputs, int64_t rows, int64_t n, int bits) {
   const auto all = testing::rows_of(spec.composite);
   const std::vector<Tensor> outputs = {Tensor(DataType::kI8, {rows, n}), Tensor(DataType::kI16, {rows, n})};
   const auto portable = all.back()->make(spec);
@@ -50,7 +52,7 @@ bool measure(const KernelSpec& spec, const std::vector<Tensor>& inputs, int64_t 
       return false;
     }
     const double ns = testing::median_ns([&] { bound.run(); }) / static_cast<double>(rows * n);
-    std::printf("%-24s %5ld %5ld %10.3f %10.2f\n", row->name, long(rows), long(n), ns, base_ns / ns);
+    std::printf("%-24s %6d %5ld %5ld %10.3f %10.2f\n", row->name, bits, long(rows), long(n), ns, base_ns / ns);
   }
   return true;
 }
@@ -60,8 +62,8 @@ bool measure(const KernelSpec& spec, const std::vector<Tensor>& inputs, int64_t 
 int main() {
   const int64_t n = 384;
   bool ok = true;
-  std::printf("%-24s %5s %5s %10s %10s\n", "row", "rows", "n", "ns/element", "x portable");
-  for (int64_t rows : {1, 16, 128}) {
+  std::printf("%-24s %6s %5s %5s %10s %10s\n", "row", "m bits", "rows", "n", "ns/element", "x portable");
+  for (auto [rows, bits] : {std::pair<int64_t, int>{1, 31}, {16, 31}, {128, 31}, {1, 10}, {16, 10}, {128, 10}}) {
     KernelSpec add;
     add.composite = "add_norm";
     for (const char* name : {"sublayer", "identity"})
@@ -70,8 +72,8 @@ int main() {
       add.inputs.push_back(testing::parameter<int32_t>(cat(name, "_m"), {1500000000}));
       add.inputs.push_back(testing::parameter<uint8_t>(cat(name, "_s"), {24}));
     }
-    add_outputs(add, n);
-    ok &= measure(add, {noise<int16_t>({rows, n}, -9000, 9000), noise<int16_t>({rows, n}, -9000, 9000)}, rows, n);
+    add_outputs(add, n, bits);
+    ok &= measure(add, {noise<int16_t>({rows, n}, -9000, 9000), noise<int16_t>({rows, n}, -9000, 9000)}, rows, n, bits);
 
     KernelSpec embed;
     embed.composite = "embed_norm";
@@ -86,8 +88,8 @@ int main() {
       embed.inputs.push_back(testing::parameter(cat(name, "_m"), noise<int32_t>({size}, 1 << 30, INT32_MAX)));
       embed.inputs.push_back(testing::parameter(cat(name, "_s"), noise<uint8_t>({size}, 16, 18)));
     }
-    add_outputs(embed, n);
-    ok &= measure(embed, ids, rows, n);
+    add_outputs(embed, n, bits);
+    ok &= measure(embed, ids, rows, n, bits);
   }
   return ok ? 0 : 1;
 }

@@ -111,33 +111,35 @@ int y_left_of(std::span<const Output> outputs, int64_t n) {
   return left <= 31 - kYBits ? left : -1;
 }
 
-// One output in the form of vectors: m << m_left, and for each column what is added to the high half before its only
-// shift, the two roundings and beta. Beta is cut to where the output saturates anyway.
+// One output in the form of vectors: m << m_left, and for each column what is added to the high half (narrow: to the
+// whole product, which fits 32 bits) before its only shift: the two roundings and beta. Beta is cut to where the output
+// saturates anyway.
 struct Emission {
   static constexpr int kMaxRight = 31 - 8;
   int m_left, right;
   std::vector<int64_t> add;
+  bool fits;  // 32 bits, with shifts of lanes
 
-  Emission(const Output& output, int y_left, int64_t n)
-      : m_left(std::max(0, 33 - output.s - y_left)), right(output.s + y_left + m_left - 32) {
-    if (right > kMaxRight) return;
+  Emission(const Output& output, int y_left, bool narrow, int64_t n)
+      : m_left(narrow ? 0 : std::max(0, 33 - output.s - y_left)),
+        right(narrow ? output.s : output.s + y_left + m_left - 32),
+        fits(right > 0 && right <= kMaxRight) {
     const int64_t most = output.type == DataType::kI8 ? 128 : 32768;
-    for (int64_t i = 0; i < n; ++i) {
+    for (int64_t i = 0; fits && i < n; ++i) {
       const int64_t saturating = largest_product(kMaxY, output.m[i], output.s) + 256 * most;
       add.push_back((int64_t{1} << (right - 1)) +
                     (clamp64(output.beta[i] + int64_t{128}, -saturating, saturating) << right));
+      const int64_t m = std::abs(int64_t{output.m[i]});
+      const int64_t product = narrow ? kMaxY * m : ((kMaxY << y_left) * (m << m_left) >> 32) + 1;
+      fits = product + std::abs(add.back()) <= INT32_MAX;
     }
-  }
-  // Whether sums of high half and `add` fit 32 bits, and the shift its lanes.
-  bool fits(const Output& output, int y_left) const {
-    if (right > kMaxRight) return false;
-    for (size_t i = 0; i < add.size(); ++i) {
-      const int64_t high = ((kMaxY << y_left) * (std::abs(int64_t{output.m[i]}) << m_left) >> 32) + 1;
-      if (high + std::abs(add[i]) > INT32_MAX) return false;
-    }
-    return true;
   }
 };
+
+bool all_narrow(std::span<const Output> outputs, int64_t n) {
+  return std::all_of(outputs.begin(), outputs.end(),
+                     [&](const Output& output) { return Emission(output, 0, true, n).fits; });
+}
 
 // ---------------------------------------------------------------------------------------------- what rows accept
 
@@ -154,9 +156,10 @@ std::string reject(const KernelSpec& spec, Isa isa) {
     if (output.s > 62) return "a shift exceeds 62";
   }
   if (isa == Isa::kPortable) return "";
+  if (all_narrow(outputs, n)) return "";
   const int y_left = y_left_of(outputs, n);
   for (const Output& output : outputs)
-    if (y_left < 0 || !Emission(output, y_left, n).fits(output, y_left))
+    if (y_left < 0 || !Emission(output, y_left, false, n).fits)
       return "an output's ratio or beta is too large for the high half of a 32-bit product";
   return "";
 }
@@ -227,12 +230,17 @@ class NormKernel : public Kernel {
       if (input.constant.defined()) kept_.push_back(input.constant);
     row_bytes_ = round_up(n_, vector ? vector->block : 1) * static_cast<int64_t>(sizeof(int16_t));
     if (!vector) return;
-    y_left_ = y_left_of(outputs_, n_);
+    narrow_ = all_narrow(outputs_, n_);
+    y_left_ = narrow_ ? 0 : y_left_of(outputs_, n_);
     for (Output& output : outputs_) prepare(output);
   }
 
   size_t scratch_bytes(std::span<const Dims>, int64_t) const override {
     return static_cast<size_t>(kGroup * row_bytes_);
+  }
+
+  std::string describe() const override {
+    return !vector_ ? "" : narrow_ ? "outputs by 32-bit products" : "outputs by high halves";
   }
 
  protected:
@@ -266,13 +274,13 @@ class NormKernel : public Kernel {
     for (size_t j = 0; j < outputs_.size(); ++j) rows[j] = outputs[j].data + storage_bytes(outputs_[j].type, t * n_);
     const auto words = vector_ ? word_scale(scale) : std::nullopt;
     if (words)
-      vector_->finish(q, *words, y_left_, n_, outputs_, rows);
+      (narrow_ ? vector_->finish_narrow : vector_->finish)(q, *words, y_left_, n_, outputs_, rows);
     else
       portable_finish(q, scale, n_, outputs_, rows);
   }
 
   void prepare(Output& output) {
-    const Emission emission(output, y_left_, n_);
+    const Emission emission(output, y_left_, narrow_, n_);
     const int64_t block = vector_->block, lanes = block / 2;
     AlignedBuffer& buffer = blocks_.emplace_back(static_cast<size_t>(3 * round_up(n_, block)) * sizeof(int32_t));
     for (int64_t i = 0; i < n_; ++i) {
@@ -287,7 +295,8 @@ class NormKernel : public Kernel {
     output.right = emission.right + 8;
   }
 
-  int64_t row_bytes_;  // of q
+  int64_t row_bytes_;    // of q
+  bool narrow_ = false;  // every output's product fits 32 bits
   int y_left_ = 0;
   std::vector<Output> outputs_;
   std::vector<AlignedBuffer> blocks_;
@@ -317,7 +326,7 @@ class AddNormKernel : public NormKernel {
         [](int64_t) {});
   }
   std::string describe() const override {
-    return vector_ && words_.size() < 2 ? "sums by scalars: a ratio has no halves of 16 bits" : "";
+    return cat(NormKernel::describe(), vector_ && words_.size() < 2 ? ", sums by scalars" : "");
   }
 
  private:

@@ -52,7 +52,8 @@ struct Output {
   const int32_t *m, *beta;
   int s;
   // For vectors, each block of columns in the order of Wide: what to add, m << (33 - s - y's own left shift, if that is
-  // positive), and the same with the odd m in the place of even ones. Then out = (high half + add) >> right.
+  // positive), and the same with the odd m in the place of even ones. Then out = (high half + add) >> right; narrow
+  // outputs: out = (y * m + add) >> right in 32 bits.
   const int32_t* blocks;
   int right;
 };
@@ -68,9 +69,11 @@ struct RowLoops {
   // q = sat16(shift_right(sum of mul_shift(codes, m, s), 8))
   Sums (*add)(const Term<int16_t> terms[2], int64_t n, int16_t* q);
   Sums (*embed)(const Term<int8_t>* terms, int count, int64_t n, int16_t* q);
-  // q -> y << y_left -> row of each output
+  // q -> y << y_left -> row of each output; with narrow outputs y is not shifted
   void (*finish)(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std::span<const Output> outputs,
                  std::byte* const* rows);
+  void (*finish_narrow)(const int16_t* q, const WordScale& scale, int y_left, int64_t n,
+                        std::span<const Output> outputs, std::byte* const* rows);
 };
 
 extern const RowLoops kAvx2Loops;

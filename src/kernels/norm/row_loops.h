@@ -61,7 +61,7 @@ Sums embed_terms(const Term<int8_t>* terms, int count, int64_t n, int16_t* q) {
   return sum_terms<Words, WordSums, kTableCodeLeft>(terms, count, n, q);
 }
 
-template <class Words>
+template <class Words, bool kNarrow>
 void finish(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std::span<const Output> outputs,
             std::byte* const* rows) {
   using Wide = typename Words::Wide;
@@ -72,12 +72,14 @@ void finish(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std
   for_blocks<Words>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
     const Words x = Words::load(q + i);
     const Words upper = carried(mul_high(x, low), mul_low(x, low), bound);
-    const Wide y = dot(add, interleave(x, upper), factors) >> right << left, odd = y.odd();
+    const Wide normalized = dot(add, interleave(x, upper), factors) >> right;
+    const Wide y = kNarrow ? normalized : normalized << left, odd = y.odd();
     for (size_t j = 0; j < outputs.size(); ++j) {
       const Output& output = outputs[j];
       const int32_t* block = output.blocks + 3 * i;
-      const Wide m = Wide::load(block + Words::kCount), m_odd = Wide::load(block + 2 * Words::kCount);
-      const Wide code = (mul_high(y, m, odd, m_odd) + Wide::load(block)) >> Wide::broadcast(output.right);
+      const Wide m = Wide::load(block + Words::kCount);
+      const Wide product = kNarrow ? y * m : mul_high(y, m, odd, Wide::load(block + 2 * Words::kCount));
+      const Wide code = (product + Wide::load(block)) >> Wide::broadcast(output.right);
       if (output.type == DataType::kI8)
         store_columns<Words, int8_t>(Words::saturated(code), rows[j], i, columns);
       else
@@ -88,6 +90,6 @@ void finish(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std
 
 template <class Words, class WordSums>
 inline constexpr RowLoops kLoops = {Words::kCount, add_terms<Words, WordSums>, embed_terms<Words, WordSums>,
-                                    finish<Words>};
+                                    finish<Words, false>, finish<Words, true>};
 
 }  // namespace dyadic::norm

@@ -191,6 +191,13 @@ class Norm : public ::testing::Test {
     o.m[below(n)] = 0;
     return o;
   }
+  // The same, multipliers of ten bits: products fit 32.
+  NormOutput narrow_output(int64_t n, DataType type) {
+    NormOutput o = output(n, type);
+    o.s -= 21;
+    for (int32_t& m : o.m) m >>= 21;
+    return o;
+  }
   std::vector<NormOutput> both(int64_t n) { return {output(n, DataType::kI8), output(n, DataType::kI16)}; }
 };
 
@@ -291,7 +298,27 @@ TEST_F(Norm, RowsOfEveryVariance) {
           }
       const std::vector<int16_t> zero(a.size());
       check_add(n, {1 << 30, 22}, {1 << 30, 22}, a, zero, both(n), true);
+      check_add(n, {1 << 30, 22}, {1 << 30, 22}, a, zero,
+                {narrow_output(n, DataType::kI8), narrow_output(n, DataType::kI16)}, true);
     }
+}
+
+TEST_F(Norm, NarrowOutputsAtTheEndsOf32Bits) {
+  const int64_t n = 48;
+  for (int s = 1; s <= 24; ++s)
+    for (int64_t m : {1, 511, 512, 1023, 1024, 1535, 2047, 2048})
+      for (int beta : {0, 30000, 1 << 20, 1 << 30})
+        for (DataType type : {DataType::kI8, DataType::kI16}) {
+          NormOutput o{type, std::vector<int32_t>(n), std::vector<int32_t>(n), static_cast<uint8_t>(s)};
+          for (int64_t i = 0; i < n; ++i) {
+            o.m[i] = static_cast<int32_t>(below(2) ? m : -m);
+            o.beta[i] = below(2) ? beta : -beta;
+          }
+          const std::vector<std::vector<int16_t>> hard = hard_rows(n);
+          check_add(n, {1 << 30, 22}, {1, 62}, hard[6], hard[0], {o}, false);
+          check_add(n, {1 << 30, 22}, {1, 62}, hard[12], hard[0], {o, o}, false);
+          check_add(n, {1 << 30, 22}, {1, 62}, codes(n), hard[0], {o}, false);
+        }
 }
 
 TEST_F(Norm, OutputRatiosOfAllSizes) {
