@@ -39,15 +39,24 @@ Sums portable_sum(const Term<Code>* terms, int count, int64_t n, int16_t* q) {
 
 void portable_finish(const int16_t* q, const RowScale& scale, int64_t n, std::span<const Output> outputs,
                      std::byte* const* rows) {
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t y = mul_shift((int64_t{q[i]} * 256 - scale.mu) << scale.e, scale.reciprocal, 41);
+  constexpr int64_t kColumns = 64;
+  int64_t y[kColumns];
+  for (int64_t begin = 0; begin < n; begin += kColumns) {
+    const int64_t end = std::min(n, begin + kColumns);
+    for (int64_t i = begin; i < end; ++i)
+      y[i - begin] = mul_shift((int64_t{q[i]} * 256 - scale.mu) << scale.e, scale.reciprocal, 41);
     for (size_t j = 0; j < outputs.size(); ++j) {
       const Output& output = outputs[j];
-      const int64_t code = shift_right(mul_shift(y, output.m[i], output.s) + output.beta[i], 8, Rounding::kHalfUp);
-      if (output.type == DataType::kI8)
-        reinterpret_cast<int8_t*>(rows[j])[i] = static_cast<int8_t>(clamp64(code, -127, 127));
-      else
-        reinterpret_cast<int16_t*>(rows[j])[i] = saturate16(code);
+      const auto code = [&](int64_t i) {
+        return shift_right(mul_shift(y[i - begin], output.m[i], output.s) + output.beta[i], 8, Rounding::kHalfUp);
+      };
+      if (output.type == DataType::kI8) {
+        int8_t* to = reinterpret_cast<int8_t*>(rows[j]);
+        for (int64_t i = begin; i < end; ++i) to[i] = static_cast<int8_t>(clamp64(code(i), -127, 127));
+      } else {
+        int16_t* to = reinterpret_cast<int16_t*>(rows[j]);
+        for (int64_t i = begin; i < end; ++i) to[i] = saturate16(code(i));
+      }
     }
   }
 }
