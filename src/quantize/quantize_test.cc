@@ -187,6 +187,30 @@ TEST(Quantize, DistancesOfScoresHaveMultipliersOf32BitProducts) {
   }
 }
 
+TEST(Quantize, MultiplierBitsOfNorms) {
+  const test::ToyEncoder toy;
+  for (int bits : {8, 10, 31}) {
+    const Quantized q =
+        quantized(toy, default_and(cat("[[rule]]\nop = \"LayerNormalization\"\n",
+                                       "approximate = { integer-layer-norm = { multiplier_bits = ", bits, " } }\n")));
+    expect_integer(q);
+    const Graph& main = q.model.main();
+    int outputs = 0;
+    for (const Node& node : main.nodes)
+      for (const ValueId input : node.inputs) {
+        const Value& value = main.value(input);
+        const std::string last = value.name.substr(value.name.rfind('/') + 1);
+        if (node.op == "attention" || !last.starts_with("out") || !last.ends_with("_m")) continue;
+        int64_t most = 0;
+        for (int64_t m : value.constant.to_int64()) most = std::max(most, std::abs(m));
+        EXPECT_EQ(std::bit_width(static_cast<uint64_t>(most)), bits) << value.name;
+        ++outputs;
+      }
+    EXPECT_GT(outputs, 0);
+    EXPECT_GE(agreement(toy.graph(), q.model, toy.feeds(16, 50)).mean, 0.98) << bits;
+  }
+}
+
 TEST(Quantize, EveryFitServesEveryEdge) {
   const test::ToyEncoder toy;
   for (const char* fit : {"percentile", "mse", "min-max"}) {
@@ -311,7 +335,7 @@ TEST(Quantize, AMissingAnswerIsNamed) {
               HasSubstr("no softmax approximation for node encoder/layer.0/attention/self"));
   EXPECT_THAT(refusal([&] { quantized(toy, cut("approximate = \"exact-table\"")); }),
               HasSubstr("no approximation of Gelu for node encoder/layer.0/intermediate/function"));
-  EXPECT_THAT(refusal([&] { quantized(toy, cut("approximate = \"integer-layer-norm\"")); }),
+  EXPECT_THAT(refusal([&] { quantized(toy, cut("approximate = { integer-layer-norm = { multiplier_bits = 10 } }")); }),
               HasSubstr("no approximation of LayerNormalization for node embeddings/LayerNorm"));
 }
 

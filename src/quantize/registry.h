@@ -102,6 +102,8 @@ struct NormPart {
   PartInfo info;
   NormCore (*core)(const Part& part);  // empty: the shared bodies', exact_norm
   double (*unit)(const Part& part, int64_t n);
+  // Most significant bits of the multipliers of an output's channels, 2..31.
+  int (*multiplier_bits)(const Part& part) = [](const Part&) { return 31; };
 };
 
 // restructure: rewrites the real graph and keeps its float function.

@@ -1,16 +1,29 @@
 #include <cmath>
 
+#include "base/status.h"
 #include "quantize/registry.h"
 
 namespace dyadic {
+namespace {
+
+int multiplier_bits(const Part& part) {
+  const int64_t bits = part.integer("multiplier_bits", 31);
+  if (bits < 2 || bits > 31)
+    fail(ErrorKind::kMalformed, "integer-layer-norm: multiplier_bits must be 2..31, not ", bits);
+  return static_cast<int>(bits);
+}
+
+}  // namespace
 
 void register_integer_layer_norm(Registry& registry) {
   registry.add(NormPart{{"integer-layer-norm",
                          "one integer square root and one reciprocal a row; beta with 8 extra fraction bits",
                          "I-BERT, arXiv:2101.01321, in an exact form of this project",
-                         {}},
+                         {{"multiplier_bits", "most significant bits of an output's multipliers, 2..31, default 31"}},
+                         [](const Part& part) { multiplier_bits(part); }},
                         [](const Part&) { return NormCore(); },
-                        [](const Part&, int64_t n) { return std::sqrt(static_cast<double>(n)) / (1 << 20); }});
+                        [](const Part&, int64_t n) { return std::sqrt(static_cast<double>(n)) / (1 << 20); },
+                        multiplier_bits});
 }
 
 }  // namespace dyadic

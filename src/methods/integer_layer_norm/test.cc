@@ -102,5 +102,12 @@ TEST(IntegerLayerNorm, BetaKeepsItsFraction) {
   for (double e : error) EXPECT_LT(std::fabs(e), 0.05);
 }
 
+TEST(IntegerLayerNorm, ImpossibleParametersAreRefused) {
+  const auto part = [](int64_t bits) { return Part{"integer-layer-norm", {{"multiplier_bits", bits}}}; };
+  EXPECT_EQ(norm().multiplier_bits({}), 31);
+  EXPECT_EQ(norm().multiplier_bits(part(10)), 10);
+  for (int64_t bits : {-1, 0, 1, 32}) EXPECT_THROW(norm().info.check(part(bits)), Error) << bits;
+}
+
 }  // namespace
 }  // namespace dyadic

@@ -62,7 +62,7 @@ struct NormEmission {
 };
 
 // Every wished output: gamma, beta and the migrating factor become its multipliers and its offset with 8 fraction bits.
-NormEmission emit_outputs(LoweringContext& context, const Region& region, double unit) {
+NormEmission emit_outputs(LoweringContext& context, const Region& region, double unit, int bits) {
   const Graph& real = context.real;
   const Node& norm = real.nodes[region.only("norm")];
   const Tensor& gamma = real.value(norm.inputs[1]).constant;
@@ -95,7 +95,9 @@ NormEmission emit_outputs(LoweringContext& context, const Region& region, double
       }
       const size_t j = emission.types.size();
       const std::string name = cat(region.name, "/out", j);
-      const CommonShift m = encode_ratios(ratio, name);
+      const double most =
+          *std::max_element(ratio.begin(), ratio.end(), [](double a, double b) { return std::fabs(a) < std::fabs(b); });
+      const CommonShift m = encode_ratios(ratio, name, std::fabs(most) < std::ldexp(1, bits - 2) ? bits : 31);
       emission.inputs.push_back(context.constant(name + "_m", multiplier_tensor(m.m)));
       emission.inputs.push_back(context.constant(name + "_s", shift_tensor({m.s})));
       emission.inputs.push_back(context.constant(name + "_beta", Tensor::from<int32_t>({gamma.count()}, offset)));
@@ -103,8 +105,9 @@ NormEmission emit_outputs(LoweringContext& context, const Region& region, double
       edge->core = context.define(value, e.storage, e, e.storage == DataType::kI8 ? ":i8" : ":i16");
       emission.outputs.push_back(edge->core);
       // For rows whose standard deviation is at least 32 steps of the sum: its rounding moves a normalised value by
-      // less than 1/32.
-      emission.bound.push_back(0.51 + largest / 32);
+      // less than 1/32. A multiplier is off by at most half a unit.
+      const double multiplier = std::sqrt(static_cast<double>(gamma.count())) / unit * std::ldexp(0.5, -m.s) / 256;
+      emission.bound.push_back(0.51 + largest / 32 + multiplier);
     }
   if (emission.types.empty()) fail(ErrorKind::kContract, region.name, ": nothing wishes an encoding of its result");
   return emission;
@@ -192,7 +195,8 @@ void lower_embed_norm(LoweringContext& context, const Region& region) {
     parameters.push_back(context.constant(name + "_m", multiplier_tensor(m)));
     parameters.push_back(context.constant(name + "_s", shift_tensor(s)));
   }
-  NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n));
+  NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n),
+                                      part.multiplier_bits(*context.answers(norm).approximate));
   std::vector<ValueId> inputs = indices;
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
@@ -239,7 +243,8 @@ void lower_add_norm(LoweringContext& context, const Region& region) {
     parameters.push_back(context.constant(cat(region.name, "/", names[i], "_s"), shift_tensor({ratio.s})));
   }
   const int64_t n = real.value(real.nodes[norm].inputs[1]).constant.count();
-  NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n));
+  NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n),
+                                      part.multiplier_bits(*context.answers(norm).approximate));
   std::vector<ValueId> inputs = data;
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
