@@ -4,8 +4,6 @@
 // (the residual sum included) and the table stage of linear. Results are compared with plain loops first. All take
 // turns on one thread; medians in nanoseconds an element, the ratio of each turn, and the share of what reading the
 // operands and writing the results would take at the speed at which this core reads as many bytes again and again.
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -110,7 +108,7 @@ class OneDnn {
 std::function<void()> softmax(Isa isa, int64_t rows, int64_t n) {
   const attention::VectorRows& set = isa == Isa::kAvx512Vnni ? attention::kAvx512VnniRows : attention::kAvx2Rows;
   attention::VectorParameters p;
-  for (int d = 0; d < 256; ++d) p.table[d] = static_cast<uint8_t>(255 * std::exp(-d / 16.0) + 0.5);
+  for (int d = 0; d < 256; ++d) p.table[d] = static_cast<uint8_t>(std::lround(255 * std::exp(-d / 16.0)));
   p.distance = {1700, 19};
   p.product32 = p.half_table = true;
   p.distance_shift = {0, 0, 19, 1 << 18};

@@ -13,7 +13,7 @@
 
 namespace dyadic::testing {
 
-inline KernelOperand parameter(std::string name, Tensor constant) {
+inline KernelOperand parameter(std::string name, const Tensor& constant) {
   return {std::move(name), constant.type(), constant.dims(), constant, {}};
 }
 template <class T>
