@@ -1,4 +1,5 @@
-// Owned memory aligned to 64 bytes (a cache line, a zmm register), with 64 readable bytes behind its end; zero at first.
+// Owned memory aligned to 64 bytes (a cache line, a zmm register), with 64 readable bytes behind its end; zero at
+// first.
 #pragma once
 #include <cstddef>
 #include <cstdint>

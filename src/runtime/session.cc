@@ -17,8 +17,8 @@
 namespace dyadic {
 namespace {
 
-// Rows of a block: activations of a layer then stay in the second-level cache while its weights pass. From 128 to 512 the
-// time of MiniLM is the same within a hundredth.
+// Rows of a block: activations of a layer then stay in the second-level cache while its weights pass. From 128 to 512
+// the time of MiniLM is the same within a hundredth.
 constexpr int64_t kBlockRows = 256;
 // Rows that a thread needs to have work of its own; below, threads share the columns of each product.
 constexpr int64_t kThreadRows = 8;
