@@ -49,7 +49,6 @@ template <class Core, int kRows>
   // Where few products share a step the loop itself would take its time.
   constexpr int kSteps = kRows * kVectors <= 8 ? 4 : 1, kStepBytes = kVectors * kVectorBytes;
   if constexpr (kSteps > 1) {
-#pragma GCC unroll 1
     for (; groups % kSteps != 0; --groups, a += 4, panel += kStepBytes) step(0);
   }
 #pragma GCC unroll 1
