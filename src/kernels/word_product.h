@@ -20,6 +20,7 @@ struct WordRatio {
 
 // Of m / 2^s for |x| <= x_max <= 2^15; nothing if s < 17 or m has no such halves (m > 2^31 - 2^15).
 constexpr std::optional<WordRatio> word_ratio(int64_t x_max, int32_t m, int s) {
+  if (s > 62) return std::nullopt;
   if (s > 0 && x_max * (m < 0 ? -int64_t{m} : m) < int64_t{1} << (s - 1)) return WordRatio{0, 0, 1};  // rounds to 0
   const int64_t high = (int64_t{m} + 0x8000) >> 16;
   if (s < 17 || s > 46 || high > INT16_MAX) return std::nullopt;  // at 46 |x m| / 2^16 + 2^29 still fits 32 bits

@@ -35,6 +35,7 @@ extern "C" void* aligned_alloc(size_t alignment, size_t size) {
 }
 void* operator new(size_t size) { return allocate(size, 0); }
 void* operator new[](size_t size) { return allocate(size, 0); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return ++allocations, std::malloc(size); }
 void* operator new(size_t size, std::align_val_t alignment) { return allocate(size, static_cast<size_t>(alignment)); }
 void* operator new[](size_t size, std::align_val_t alignment) { return allocate(size, static_cast<size_t>(alignment)); }
 void operator delete(void* p) noexcept { release(p); }
