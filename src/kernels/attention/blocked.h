@@ -130,11 +130,15 @@ struct Blocked {
     }
   }
 
+  static auto exponentials_for(const VectorParameters& p) {
+    if (p.product32) return Set::template exponentials<true>;
+    return Set::template exponentials<false>;
+  }
+
   static void row_pass(const VectorParameters& p, const int32_t* scores, int64_t keys, int32_t* e, int32_t* sigma) {
     Vector top = Set::lowest();
     for (int64_t c = 0; c < keys; ++c) top = Set::max(top, Set::load(scores + c * kLanes));
-    const auto exponentials = p.product32 ? Set::template exponentials<true> : Set::template exponentials<false>;
-    exponentials(p, scores, keys, kLanes, top, e, sigma);
+    exponentials_for(p)(p, scores, keys, kLanes, top, e, sigma);
   }
 
   static void run(const VectorParameters& p, const Head& head) {
@@ -152,7 +156,7 @@ struct Blocked {
     for (int64_t c = 0; c < length; c += kGroup)
       Set::pack_values(head.v + c * head.stride, head.stride, length - c, depth, values + c * columns);
 
-    const auto exponentials = p.product32 ? Set::template exponentials<true> : Set::template exponentials<false>;
+    const auto exponentials = exponentials_for(p);
     for (int64_t begin = 0; begin < length; begin += kQueries) {
       const int64_t rows = length - begin < kQueries ? length - begin : kQueries;
       const int64_t vectors = (rows + kLanes - 1) / kLanes, lanes = vectors * kLanes;
