@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures everything that docs/performance.md shows and writes its tables: half an hour on a quiet machine. Where it stopped, it goes on.
+# Measures everything that docs/performance.md shows and writes its tables, then prints products and row operations beside oneDNN's: three
+# quarters of an hour on a quiet machine. Where it stopped, it goes on.
 #
 # usage: scripts/performance.sh [--quick]     --quick: few rounds beside the other engines
 #   DYADIC_DATA, DYADIC_MODELS  as in bench/peers/run.sh
@@ -22,3 +23,8 @@ fi
 say "limits, shapes, profile, executors"
 model=$(find build/peers/stsb build/peers/examples -name model.dyad -newer build/release/dyadic 2>/dev/null | head -n 1)
 "${alone[@]}" bench/tables.py build/release/dyadic "$model" $page
+
+say "products and row operations beside oneDNN"
+cmake --build --preset release --target bench_kernels_dot bench_rows >/dev/null
+OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_kernels_dot
+OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_rows
