@@ -1,6 +1,7 @@
 #include "graph/scan.h"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace dyadic {
 namespace {
@@ -42,6 +43,7 @@ void widen(const T* __restrict row, int64_t columns, T* __restrict lo, T* __rest
   }
 }
 
+// widen<int8_t> once more, because clang and gcc clone no templates.
 DYADIC_CLONES void widen_bytes(const int8_t* __restrict row, int64_t columns, int8_t* __restrict lo,
                                int8_t* __restrict hi) {
   for (int64_t c = 0; c < columns; ++c) {
