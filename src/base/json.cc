@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <unordered_set>
 #include <vector>
@@ -8,6 +9,9 @@
 
 namespace dyadic {
 namespace {
+
+// Objects of more members have their keys in a set.
+constexpr size_t kFewMembers = 16;
 
 // Builds the document while refusing deep nesting and duplicate keys. The library's own builder searches an ordered
 // object for every key it adds, which makes a vocabulary or a hostile file quadratic; here the set of seen keys answers
@@ -29,9 +33,10 @@ class Builder : public nlohmann::json_sax<Json> {
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
-    if (!open_.back().keys.insert(name).second)
+    Members& members = open_.back().value->get_ref<Json::object_t&>();
+    if (is_repeated(name, members))
       fail(ErrorKind::kMalformed, where_, ": key '", name, "' appears twice in one object");
-    std::vector<Json::object_t::value_type>& members = open_.back().value->get_ref<Json::object_t&>();
+    if (members.size() == members.capacity()) grow(members);
     slot_ = &members.emplace_back(std::move(name), nullptr).second;
     return true;
   }
@@ -40,10 +45,29 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
  private:
+  using Members = std::vector<Json::object_t::value_type>;
   struct Container {
-    Json* value;  // stays put while it is open: only the innermost container grows
-    std::unordered_set<std::string> keys;
+    Json* value;                           // stays put while it is open: only the innermost container grows
+    std::unordered_set<std::string> keys;  // of more than kFewMembers members
   };
+
+  // Whether the innermost object has a member of that name; notes the name.
+  bool is_repeated(const std::string& name, const Members& members) {
+    std::unordered_set<std::string>& keys = open_.back().keys;
+    if (members.size() < kFewMembers)
+      return std::any_of(members.begin(), members.end(), [&](const auto& member) { return member.first == name; });
+    if (keys.empty())
+      for (const auto& member : members) keys.insert(member.first);
+    return !keys.insert(name).second;
+  }
+
+  // The vector itself would copy every value, all below it included: a pair whose first is const moves only its second.
+  static void grow(Members& members) {
+    Members larger;
+    larger.reserve(std::max<size_t>(4, 2 * members.size()));
+    for (auto& [name, value] : members) larger.emplace_back(name, std::move(value));
+    members.swap(larger);
+  }
 
   Json& place(Json value) {
     if (open_.empty()) return root_ = std::move(value);

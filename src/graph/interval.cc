@@ -14,7 +14,7 @@ std::string to_string(int128 value) {
 }
 
 void require(bool condition, const char* why, const Wide& range) {
-  if (!condition) throw RangeRefusal{cat(why, "; it may lie in ", dyadic::to_string(range))};
+  if (!condition) interval::refuse(why, range);
 }
 
 int128 magnitude(int128 x) { return x < 0 ? -x : x; }
@@ -28,13 +28,6 @@ int128 shifted(int128 x, int128 k, Rounding rounding) {
   return rounding == Rounding::kHalfAway && x < 0 ? -((-x + half) >> shift) : (x + half) >> shift;
 }
 
-// The hull of a function that is monotone in each argument.
-template <class F>
-Wide corners(const Wide& a, const Wide& b, F f) {
-  const auto [lo, hi] = std::minmax({f(a.lo, b.lo), f(a.lo, b.hi), f(a.hi, b.lo), f(a.hi, b.hi)});
-  return {lo, hi};
-}
-
 bool holds_zero(const Wide& x) { return x.lo <= 0 && 0 <= x.hi; }
 
 }  // namespace
@@ -43,17 +36,15 @@ std::string to_string(const Wide& x) { return "[" + to_string(x.lo) + "," + to_s
 
 namespace interval {
 
-Wide hull(const Wide& a, const Wide& b) { return {std::min(a.lo, b.lo), std::max(a.hi, b.hi)}; }
+void refuse(const char* why, const Wide& range) {
+  throw RangeRefusal{cat(why, "; it may lie in ", dyadic::to_string(range))};
+}
+
+Wide shifted_by_any(const Wide& x, const Wide& k, Rounding rounding) {
+  return corners(x.lo, x.hi, k.lo, k.hi, [&](int128 v, int128 s) { return dyadic::shifted(v, s, rounding); });
+}
 
 int128 magnitude(const Wide& x) { return std::max(dyadic::magnitude(x.lo), dyadic::magnitude(x.hi)); }
-
-Wide add(const Wide& a, const Wide& b) { return {a.lo + b.lo, a.hi + b.hi}; }
-
-Wide subtract(const Wide& a, const Wide& b) { return {a.lo - b.hi, a.hi - b.lo}; }
-
-Wide multiply(const Wide& a, const Wide& b) {
-  return corners(a, b, [](int128 x, int128 y) { return x * y; });
-}
 
 Wide square(const Wide& x) {
   const auto [lo, hi] = std::minmax({x.lo * x.lo, x.hi * x.hi});
@@ -64,33 +55,19 @@ Wide absolute(const Wide& x) {
   return {holds_zero(x) ? 0 : std::min(dyadic::magnitude(x.lo), dyadic::magnitude(x.hi)), magnitude(x)};
 }
 
-Wide minimum(const Wide& a, const Wide& b) { return {std::min(a.lo, b.lo), std::min(a.hi, b.hi)}; }
-
-Wide maximum(const Wide& a, const Wide& b) { return {std::max(a.lo, b.lo), std::max(a.hi, b.hi)}; }
-
-Wide clamp(const Wide& x, const Wide& lo, const Wide& hi) { return minimum(maximum(x, lo), hi); }
-
 Wide shift_left(const Wide& x, const Wide& k, int bits) {
   require(0 <= k.lo && k.hi < bits, "the shift must be less than the bits of the type", k);
-  return corners(x, k, [](int128 v, int128 s) { return v * power_of_two(s); });
+  return corners(x.lo, x.hi, k.lo, k.hi, [](int128 v, int128 s) { return v * power_of_two(s); });
 }
 
 Wide shift_right(const Wide& x, const Wide& k, int bits, Rounding rounding) {
   require(0 <= k.lo && k.hi < bits, "the shift must be less than the bits of the type", k);
-  return corners(x, k, [&](int128 v, int128 s) { return shifted(v, s, rounding); });
-}
-
-Wide mul_shift(const Wide& x, const Wide& m, const Wide& s, Rounding rounding) {
-  require(0 <= s.lo && s.hi <= 62, "the shift must lie in [0,62]", s);
-  const Wide product = multiply(x, m);
-  require(magnitude(product) + power_of_two(s.hi) / 2 < power_of_two(63),
-          "|x*m| + 2^(s-1) must be less than 2^63, of x*m", product);
-  return corners(product, s, [&](int128 v, int128 k) { return shifted(v, k, rounding); });
+  return shifted(x, k, rounding);
 }
 
 Wide quotient(const Wide& a, const Wide& b) {
   require(b.lo > 0, "the divisor must be positive", b);
-  return corners(a, b, floor_div);
+  return corners(a.lo, a.hi, b.lo, b.hi, floor_div);
 }
 
 Wide remainder(const Wide& a, const Wide& b) {

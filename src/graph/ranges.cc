@@ -49,7 +49,7 @@ struct Bound {
 
   Bound(const Wide& hull) : range(hull) {}  // NOLINT: implicit on purpose
   explicit Bound(std::vector<Wide> each) : range(each.at(0)), channels(std::move(each)) {
-    for (const Wide& channel : channels) range = {std::min(range.lo, channel.lo), std::max(range.hi, channel.hi)};
+    for (const Wide& channel : channels) range = hull(range, channel);
   }
 };
 
@@ -76,11 +76,17 @@ bool all_equal(const std::vector<Interval>& channels) {
 // The ends of each column of a [rows, columns] array, rows >= 1.
 template <class T>
 std::vector<Interval> column_ranges(const T* data, int64_t rows, int64_t columns) {
+  std::vector<Interval> result(static_cast<size_t>(columns));
+  const auto fill = [&](const T* lo, const T* hi) {
+    for (size_t c = 0; c < result.size(); ++c) result[c] = {static_cast<int64_t>(lo[c]), static_cast<int64_t>(hi[c])};
+  };
+  if (rows == 1) {
+    fill(data, data);
+    return result;
+  }
   std::vector<T> lo(data, data + columns), hi = lo;
   widen_columns(data, rows, columns, lo.data(), hi.data());
-  std::vector<Interval> result;
-  result.reserve(lo.size());
-  for (size_t c = 0; c < lo.size(); ++c) result.push_back({static_cast<int64_t>(lo[c]), static_cast<int64_t>(hi[c])});
+  fill(lo.data(), hi.data());
   return result;
 }
 
@@ -102,6 +108,9 @@ Known known_constant(const Tensor& tensor) {
   return known;
 }
 
+// One range an operand.
+using Operands = std::span<const Wide>;
+
 // rule(operands), once for each channel where an operand's channels differ.
 template <class Rule>
 Bound elementwise(std::span<const Known* const> operands, Rule rule) {
@@ -111,11 +120,12 @@ Bound elementwise(std::span<const Known* const> operands, Rule rule) {
     channels = std::max(channels, operand->channels.size());
     x.push_back(operand->range);
   }
-  if (channels == 0) return rule(x);
+  if (channels == 0) return rule(Operands(x));
   std::vector<Wide> each(channels, Wide(0, 0));
   for (size_t c = 0; c < channels; ++c) {
-    for (size_t i = 0; i < operands.size(); ++i) x[i] = operands[i]->channel(c);
-    each[c] = rule(x);
+    for (size_t i = 0; i < operands.size(); ++i)
+      if (!operands[i]->channels.empty()) x[i] = operands[i]->channels[c];
+    each[c] = rule(Operands(x));
   }
   return Bound(std::move(each));
 }
@@ -325,9 +335,10 @@ class Prover {
     known.below = bound.below;
     if (is_real(value.type)) return;
     const Wide type(lowest(value.type), highest(value.type));
-    const auto settle = [&](Wide x) {
+    const Wide fact = value.fact ? Wide(value.fact->range) : type;
+    const Wide allowed{std::max(type.lo, fact.lo), std::min(type.hi, fact.hi)};
+    const auto narrow = [&](Wide& x) {
       if (value.fact) {
-        const Wide fact = value.fact->range;
         if (x.hi < fact.lo || fact.hi < x.lo)
           refuse("%", value.name, " lies in ", to_string(x), ", which contradicts the fact ", to_string(fact));
         if (x.lo < fact.lo || fact.hi < x.hi) lemmas_.insert(value.fact->lemma);
@@ -335,11 +346,14 @@ class Prover {
       }
       if (x.lo < type.lo || type.hi < x.hi)
         refuse("%", value.name, " may lie in ", to_string(x), ", which does not fit ", name(value.type));
+    };
+    const auto settle = [&](Wide x) {
+      if (x.lo < allowed.lo || allowed.hi < x.hi) narrow(x);
       return Interval{static_cast<int64_t>(x.lo), static_cast<int64_t>(x.hi)};
     };
     if (followed_ + bound.channels.size() <= kMaxFollowed) {
-      known.channels.reserve(bound.channels.size());
-      for (const Wide& channel : bound.channels) known.channels.push_back(settle(channel));
+      known.channels.resize(bound.channels.size());
+      std::transform(bound.channels.begin(), bound.channels.end(), known.channels.begin(), settle);
     }
     known.range = known.channels.empty() ? settle(bound.range) : hull_of(known.channels);
     if (all_equal(known.channels)) known.channels.clear();
@@ -432,7 +446,7 @@ class Prover {
   Bounds apply(CoreOp op, const Node& node) {
     std::vector<const Known*> in;
     for (const ValueId id : node.inputs) in.push_back(&known_[id]);
-    using X = const std::vector<Wide>&;
+    using X = Operands;
     const auto each = [&](auto rule) -> Bounds { return elementwise(in, rule); };
     const auto each_below = [&](std::optional<Dim> below, auto rule) -> Bounds {
       Bound bound = elementwise(in, rule);
@@ -574,7 +588,7 @@ class Prover {
     const ValueId a = node.inputs[0], b = node.inputs[1];
     const bool never_positive = is_same(a, b) || is_extreme(b, "max", a) || is_extreme(a, "min", b);
     const bool never_negative = is_same(a, b) || is_extreme(b, "min", a) || is_extreme(a, "max", b);
-    Bound bound = elementwise(in, [&](const std::vector<Wide>& x) {
+    Bound bound = elementwise(in, [&](Operands x) {
       Wide d = interval::subtract(x[0], x[1]);
       if (never_positive) d.hi = std::min<int128>(d.hi, 0);
       if (never_negative) d.lo = std::max<int128>(d.lo, 0);
@@ -610,7 +624,7 @@ class Prover {
     if (x.channels.empty()) return range_only(x);
     Wide last_index{-1, -1}, reached{0, 0};  // most channels share one range of the index
     const Known* operands[] = {&index};
-    return elementwise(operands, [&](const std::vector<Wide>& i) {
+    return elementwise(operands, [&](Operands i) {
       if (i[0] != last_index)
         reached = hull_of(
             std::span(x.channels).subspan(static_cast<size_t>(i[0].lo), static_cast<size_t>(i[0].hi - i[0].lo + 1)));
@@ -642,7 +656,7 @@ class Prover {
   }
 
   Bound concatenated(const Node& node, std::span<const Known* const> in) const {
-    const auto hull_all = [](const std::vector<Wide>& x) {
+    const auto hull_all = [](Operands x) {
       return std::accumulate(x.begin() + 1, x.end(), x[0], [](const Wide& a, const Wide& b) { return hull(a, b); });
     };
     if (!is_last(node, axis(node))) return elementwise(in, hull_all);
@@ -684,7 +698,7 @@ class Prover {
     if (kind == "sum") {
       const Known* operands[] = {&x};
       if (!over_channels || x.channels.empty())
-        return elementwise(operands, [&](const std::vector<Wide>& term) { return repeated(term[0], terms); });
+        return elementwise(operands, [&](Operands term) { return repeated(term[0], terms); });
       return repeated(sum_of(x.channels), {terms.most / static_cast<int64_t>(x.channels.size()), terms.is_exact});
     }
     if (terms.most == 0) refuse("the ", kind, " of no element is not defined");
@@ -733,9 +747,9 @@ class Prover {
     const size_t channels = std::max(a.channels.size(), b.channels.size());
     for (size_t i = 0; i < of[0].contract.size() && channels > 0; ++i) {
       if (of[0].contract[i] + 1 != rank(node.inputs[0]) || of[1].contract[i] + 1 != rank(node.inputs[1])) continue;
-      std::vector<Wide> products;
-      for (size_t c = 0; c < channels; ++c) products.push_back(term(a.channel(c), b.channel(c)));
-      return repeated(sum_of(products), {terms.most / static_cast<int64_t>(channels), terms.is_exact});
+      Wide sum{0, 0};
+      for (size_t c = 0; c < channels; ++c) sum = interval::add(sum, term(a.channel(c), b.channel(c)));
+      return repeated(sum, {terms.most / static_cast<int64_t>(channels), terms.is_exact});
     }
     return repeated(term(a.range, b.range), terms);
   }
@@ -758,13 +772,14 @@ class Prover {
         plan.ranges = x.channels;
       }
     if (n == 0) plan.dims = {1}, plan.sum_stride = plan.x_stride = {0};
-    const auto each = weighted_sums(plan, weight.constant, sums, weight);
+    auto each = weighted_sums(plan, weight.constant, sums, weight);
 
     // The result's last axis is the last free one of b, else of a, else the last batch axis.
     const int source = of[1].free.empty() ? 0 : 1;
     const std::vector<int>& last = !of[source].free.empty() ? of[source].free : of[w].batch;
     if (last.empty() || (!of[source].free.empty() && source != w)) return Wide(Bound(each).range);
     const int64_t step = plan.sum_stride[last.back()], channels = plan.dims[last.back()];
+    if (step == 1 && channels == sums) return Bound(std::move(each));
     std::vector<Wide> result;
     for (int64_t i = 0; i < sums; ++i) {
       const auto c = static_cast<size_t>(i / step % channels);

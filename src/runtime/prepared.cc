@@ -59,6 +59,7 @@ class ProofInProgress {
     const auto prove = [this, &model] {
       try {
         prove_model(model, [this](Ranges proof) {
+          proof.channels.clear();  // megabytes of what nobody here asks for
           proofs_.push_back(std::move(proof));
           publish(proofs_.size());
         });
@@ -84,11 +85,6 @@ class ProofInProgress {
     for (size_t made; (made = made_.load(std::memory_order_acquire)) <= n;) made_.wait(made);
     if (made_ == kFailed) std::rethrow_exception(error_);
     return proofs_[n];
-  }
-  // All of them, after the last at().
-  std::vector<Ranges> take() {
-    if (thread_.joinable()) thread_.join();
-    return std::move(proofs_);
   }
 
  private:
@@ -117,13 +113,11 @@ Prepared::Prepared(std::shared_ptr<const Model> m, const SessionOptions& options
   if (options.isa > detected_isa())
     fail(ErrorKind::kContract, "this CPU has no ", isa_name(options.isa), " (it has ", isa_name(detected_isa()), ")");
   const Graph& main = model->main();
-  proof = options.proof;
-  if (proof) {
-    for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], proof->at(n), options);
+  if (options.proof) {
+    for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], options.proof->at(n), options);
   } else {
     ProofInProgress proofs(*model);
     for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], proofs.at(n), options);
-    proof = std::make_shared<const std::vector<Ranges>>(proofs.take());
   }
   find_separation();
 }

@@ -42,7 +42,6 @@ struct Prepared {
   Prepared(std::shared_ptr<const Model> model, const SessionOptions& options);
 
   std::shared_ptr<const Model> model;
-  std::shared_ptr<const std::vector<Ranges>> proof;
   std::vector<Step> steps;
   std::map<ValueId, Interval> promised;  // of main inputs: what every consumer's body may rely on
   std::vector<Spans> spans;              // that must not overlap, each once
