@@ -60,8 +60,30 @@ uint32_t sum_of(const B* b, int64_t K) {
   return sum;
 }
 
+template <class T>
+const std::byte* as_bytes(const T* elements) {
+  return reinterpret_cast<const std::byte*>(elements);
+}
+
+using Words = uint32_t __attribute__((vector_size(16)));
+
+// to[g * stride] = {from[0][g], .., from[3][g]} for four words of four rows each: their transposition.
+void transpose_words(const std::byte* const (&from)[4], std::byte* to, int64_t stride) {
+  Words row[4], column[4];
+  for (int i = 0; i < 4; ++i) std::memcpy(&row[i], from[i], sizeof(Words));
+  const Words a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+  const Words b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+  const Words c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+  const Words d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  column[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  column[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  column[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  column[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+  for (int g = 0; g < 4; ++g) std::memcpy(to + g * stride, &column[g], sizeof(Words));
+}
+
 // Panels of [K / group][column][group] elements. A few groups of all columns at a time, so that reads and writes stay
-// within the first-level cache.
+// within the first-level cache; four columns at once where nothing is widened and none is padding.
 template <class B, class Element>
 Panels pack(const PanelDot& dot, const PanelSource& b) {
   constexpr int64_t kGroup = 4 / sizeof(Element), kBlock = 64;
@@ -72,13 +94,28 @@ Panels pack(const PanelDot& dot, const PanelSource& b) {
   for (int64_t p = 0; p < count; ++p) {
     result.panels.push_back({p * groups * columns * 4, groups});
     Element* panel = reinterpret_cast<Element*>(result.bytes.data() + result.panels.back().at);
-    for (int64_t begin = 0; begin < b.K; begin += kBlock)
+    const auto row_of = [&](int64_t c) { return b.columns[p * columns + c]; };
+    const auto source = [&](int64_t c) { return reinterpret_cast<const B*>(b.b) + row_of(c) * b.ldb; };
+    for (int64_t begin = 0; begin < b.K; begin += kBlock) {
+      const int64_t end = std::min(b.K, begin + kBlock);
       for (int64_t c = 0; c < columns; ++c) {
-        const int64_t row = b.columns[p * columns + c], end = std::min(b.K, begin + kBlock);
-        if (row < 0) continue;
-        const B* from = reinterpret_cast<const B*>(b.b) + row * b.ldb;
+        if (row_of(c) < 0) continue;
+        const B* from = source(c);
         int64_t k = begin;
         Element* to = panel + (k / kGroup * columns + c) * kGroup;
+        if constexpr (std::is_same_v<B, Element>) {
+          constexpr int64_t kFour = 4 * kGroup;
+          if (end - begin == kBlock && c + 4 <= columns && row_of(c + 1) >= 0 && row_of(c + 2) >= 0 &&
+              row_of(c + 3) >= 0) {
+            const B* const rows[] = {from, source(c + 1), source(c + 2), source(c + 3)};
+            for (; k < end; k += kFour, to += columns * kFour)
+              transpose_words(
+                  {as_bytes(rows[0] + k), as_bytes(rows[1] + k), as_bytes(rows[2] + k), as_bytes(rows[3] + k)},
+                  reinterpret_cast<std::byte*>(to), columns * 4);
+            c += 3;
+            continue;
+          }
+        }
         for (; k + kGroup <= end; k += kGroup, to += columns * kGroup) {
           Element group[kGroup];
           if constexpr (std::is_same_v<B, Element>)
@@ -89,6 +126,7 @@ Panels pack(const PanelDot& dot, const PanelSource& b) {
         }
         for (; k < end; ++k) panel[(k / kGroup * columns + c) * kGroup + k % kGroup] = from[k];
       }
+    }
     if (dot.a_offset == 0) continue;
     for (int64_t c = p * columns; c < (p + 1) * columns; ++c)
       if (const int64_t row = b.columns[c]; row >= 0) {
