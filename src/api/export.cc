@@ -1,8 +1,10 @@
 #include "api/export.h"
 
+#include <ftw.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include "api/encoder.h"
@@ -122,7 +124,10 @@ void replace_folder(const std::string& path, const std::map<std::string, std::st
       if (!nothing_there) fs::rename(old, target);
       throw fs::filesystem_error("cannot rename the finished folder into place", error);
     }
-    if (!nothing_there) fs::remove_all(old);
+    // The new folder is in place: nothing may be thrown any more, and fs::remove_all throws where memory runs out.
+    nftw(
+        old.c_str(), [](const char* name, const struct stat*, int, FTW*) { return std::remove(name); }, 8,
+        FTW_DEPTH | FTW_PHYS);
   } catch (const fs::filesystem_error& error) {
     fail(ErrorKind::kFailed, path, ": cannot write: ", error.code().message());
   }
