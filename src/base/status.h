@@ -1,10 +1,12 @@
 // Errors: one exception type whose kind is the process's exit code. A message names what is wrong, where (file and byte
 // offset or key) and, where that helps, what to do.
 #pragma once
-#include <sstream>
+#include <charconv>
+#include <cstdio>
 #include <stdexcept>
 #include <string>
-#include <utility>
+#include <string_view>
+#include <type_traits>
 
 namespace dyadic {
 
@@ -26,17 +28,35 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
-// Joins its arguments with operator<<.
+// Strings and characters as they are, integers (of one byte, too) in decimal, real numbers with six digits, as "%g".
+template <class T>
+void append(std::string& text, const T& value) {
+  if constexpr (std::is_same_v<T, char>) {
+    text += value;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    text += value ? '1' : '0';
+  } else if constexpr (std::is_integral_v<T>) {
+    char digits[24];
+    text.append(digits, std::to_chars(digits, digits + sizeof(digits), value).ptr);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    char digits[32];
+    text.append(digits, static_cast<size_t>(std::snprintf(digits, sizeof(digits), "%g", static_cast<double>(value))));
+  } else {
+    text += std::string_view(value);
+  }
+}
+
+// Its arguments, joined. No stream: streams take long to make, and lose what they cannot find memory for.
 template <class... Args>
-std::string cat(Args&&... args) {
-  std::ostringstream out;
-  (out << ... << std::forward<Args>(args));
-  return out.str();
+std::string cat(const Args&... args) {
+  std::string text;
+  (append(text, args), ...);
+  return text;
 }
 
 template <class... Args>
-[[noreturn]] void fail(ErrorKind kind, Args&&... args) {
-  throw Error(kind, cat(std::forward<Args>(args)...));
+[[noreturn]] void fail(ErrorKind kind, const Args&... args) {
+  throw Error(kind, cat(args...));
 }
 
 // For a broken promise inside the project (never for bad input): a bug if it is ever seen.

@@ -1,6 +1,7 @@
 #include "tensor/epilogue.h"
 
 #include <cstdio>
+#include <sstream>
 
 #include "base/status.h"
 
