@@ -91,10 +91,11 @@ struct Set {
     }
   }
 
-  // table[d] of 32 bytes: sixteen entries at a time by the low half of d, of which the upper bits choose.
+  // table[d] of 32 bytes: sixteen entries at a time by the low half of d, of which the upper bits choose. vpshufb itself
+  // looks at the lowest four bits and at the highest, which is 0 where d < 128.
   template <int kChunks>
   static __m256i lookup(const uint8_t* table, __m256i d) {
-    const __m256i low = _mm256_and_si256(d, _mm256_set1_epi8(15));
+    const __m256i low = kChunks <= 8 ? d : _mm256_and_si256(d, _mm256_set1_epi8(15));
     const __m256i bits[4] = {_mm256_slli_epi16(d, 3), _mm256_slli_epi16(d, 2), _mm256_slli_epi16(d, 1), d};
     __m256i x[kChunks];
 #pragma GCC unroll 16
@@ -104,7 +105,7 @@ struct Set {
   }
 
   // Scores of eight queries, a row a key -> e, groups of two keys, zeros behind the last key, and the sums of e.
-  template <bool kProduct32>
+  template <bool kProduct32, bool kHalfTable>
   static void exponentials(const VectorParameters& p, const int32_t* score, int64_t length, int64_t row, Vector top,
                            int32_t* e, int32_t* sigma) {
     const __m256i m = _mm256_set1_epi32(p.distance.m);
@@ -126,18 +127,23 @@ struct Set {
     const __m256i order =
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15));
     __m256i sum = zero();
-    for (int64_t c = 0; c < length; c += 4, score += 4 * row, e += 2 * row) {
+    const auto four = [&](int64_t left) __attribute__((always_inline)) {  // keys, of which `left` are there
       const __m256i d = _mm256_packus_epi16(distances(0), distances(2));  // saturation is the limit of 255
-      __m256i x = p.half_table ? lookup<8>(p.table, _mm256_min_epu8(d, _mm256_set1_epi8(127))) : lookup<16>(p.table, d);
+      __m256i x;
+      if constexpr (kHalfTable)
+        x = lookup<8>(p.table, _mm256_min_epu8(d, _mm256_set1_epi8(127)));
+      else
+        x = lookup<16>(p.table, d);
       x = _mm256_shuffle_epi8(x, order);
       __m256i lo = _mm256_unpacklo_epi8(x, zero()), hi = _mm256_unpackhi_epi8(x, zero());
-      const int64_t left = length - c;
       if (left < 4) hi = left < 3 ? zero() : _mm256_and_si256(hi, _mm256_set1_epi32(0xffff));
       if (left < 2) lo = _mm256_and_si256(lo, _mm256_set1_epi32(0xffff));
       store(e, lo);
       store(e + row, hi);
       sum = dot(dot(sum, lo, _mm256_set1_epi16(1)), hi, _mm256_set1_epi16(1));
-    }
+    };
+    for (; length >= 4; length -= 4, score += 4 * row, e += 2 * row) four(4);
+    if (length > 0) four(length);
     store(sigma, sum);
   }
 };

@@ -81,7 +81,7 @@ struct Set {
   }
 
   // Scores of sixteen queries, a row a key -> e, groups of four keys, zeros behind the last key, and the sums of e.
-  template <bool kProduct32>
+  template <bool kProduct32, bool kHalfTable>
   static void exponentials(const VectorParameters& p, const int32_t* score, int64_t length, int64_t row, Vector top,
                            int32_t* e, int32_t* sigma) {
     const __m512i m = _mm512_set1_epi32(p.distance.m);
@@ -97,7 +97,8 @@ struct Set {
     };
     const __m512i table[4] = {load(p.table), load(p.table + 64), load(p.table + 128), load(p.table + 192)};
     const auto lookup = [&](__m512i d) {
-      if (p.half_table) return _mm512_permutex2var_epi8(table[0], _mm512_min_epu8(d, _mm512_set1_epi8(127)), table[1]);
+      if constexpr (kHalfTable)
+        return _mm512_permutex2var_epi8(table[0], _mm512_min_epu8(d, _mm512_set1_epi8(127)), table[1]);
       const __m512i near = _mm512_permutex2var_epi8(table[0], d, table[1]);
       const __m512i far = _mm512_permutex2var_epi8(table[2], d, table[3]);
       return _mm512_mask_mov_epi8(near, _mm512_movepi8_mask(d), far);

@@ -131,14 +131,20 @@ struct Blocked {
   }
 
   static auto exponentials_for(const VectorParameters& p) {
-    if (p.product32) return Set::template exponentials<true>;
-    return Set::template exponentials<false>;
+    if (p.half_table)
+      return p.product32 ? Set::template exponentials<true, true> : Set::template exponentials<false, true>;
+    return p.product32 ? Set::template exponentials<true, false> : Set::template exponentials<false, false>;
   }
 
   static void row_pass(const VectorParameters& p, const int32_t* scores, int64_t keys, int32_t* e, int32_t* sigma) {
-    Vector top = Set::lowest();
-    for (int64_t c = 0; c < keys; ++c) top = Set::max(top, Set::load(scores + c * kLanes));
-    exponentials_for(p)(p, scores, keys, kLanes, top, e, sigma);
+    Vector top = Set::lowest(), other = top;
+    int64_t c = 0;
+    for (; c + 2 <= keys; c += 2) {
+      top = Set::max(top, Set::load(scores + c * kLanes));
+      other = Set::max(other, Set::load(scores + (c + 1) * kLanes));
+    }
+    if (c < keys) top = Set::max(top, Set::load(scores + c * kLanes));
+    exponentials_for(p)(p, scores, keys, kLanes, Set::max(top, other), e, sigma);
   }
 
   static void run(const VectorParameters& p, const Head& head) {
