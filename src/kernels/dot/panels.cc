@@ -11,6 +11,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/prefetch.h"
 #include "base/status.h"
 #include "kernels/dot/pairs.h"
 
@@ -255,7 +256,7 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
         const int64_t from = M_chunk * t / tiles, count = M_chunk * (t + 1) / tiles - from;
         int32_t* to = c + (begin + from) * ldc + column;
         for (int64_t r = 0; r < count; ++r)  // what a large c waits for otherwise
-          for (int64_t n = 0; n < width; n += 16) __builtin_prefetch(to + r * ldc + n, 1);
+          for (int64_t n = 0; n < width; n += 16) prefetch_to_write(to + r * ldc + n);
         // The first tile reads the panel, so it also fetches the next one.
         multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,
                  t == 0 && p + 1 < panels ? p + 1 : p, arranged);

@@ -222,7 +222,6 @@ class PackedLinear : public Kernel {
       for (int64_t tile = 0, done = 0; tile < tiles; tile += kBatchTiles) {
         const int64_t batch = std::min(tiles, tile + kBatchTiles), left = tiles - tile;
         const int64_t batch_rows = ((rows - done) * (batch - tile) + left - 1) / left;
-        for (int64_t s = 0; s < steps; ++s) fetch_step(batch_rows, block * steps + s, outputs, begin + done);
         int64_t row = 0;
         for (int64_t t = tile; t < batch; ++t) {
           const int64_t height = (batch_rows - row + batch - t - 1) / (batch - t);
@@ -238,17 +237,6 @@ class PackedLinear : public Kernel {
           run_step(sums + s * epilogue_.columns(), batch_rows, block * steps + s, outputs, begin + done);
         done += batch_rows;
       }
-  }
-
-  // Where the codes of a step go: a large output is not in the caches yet.
-  void fetch_step(int64_t rows, size_t step, std::span<const TensorView> outputs, int64_t row) const {
-    const int64_t code_bytes = wide_ ? 2 : 1;
-    for (const Segment& segment : steps_[step].segments) {
-      const int64_t ld = p_.splits[segment.output] * code_bytes;
-      const std::byte* y = outputs[segment.output].data + row * ld + segment.column * code_bytes;
-      for (int64_t r = 0; r < rows; ++r, y += ld)
-        for (int64_t at = 0; at < segment.count * code_bytes; at += 64) __builtin_prefetch(y + at, 1);
-    }
   }
 
   void run_step(const int32_t* sums, int64_t rows, size_t step, std::span<const TensorView> outputs,

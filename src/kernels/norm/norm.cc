@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/prefetch.h"
 #include "kernels/kernel.h"
 
 namespace dyadic {
@@ -87,7 +88,7 @@ struct Table {
   const int8_t* codes;
   std::span<const int32_t> m;
   std::span<const uint8_t> s;
-  std::vector<WordRatio> words;  // one a row; right = 0 where there is none
+  AlignedBuffer words;  // WordRatio of each row; right = 0 where there is none
 
   int64_t rows() const { return static_cast<int64_t>(m.size()); }
 };
@@ -347,10 +348,12 @@ class EmbedNormKernel : public NormKernel {
  public:
   EmbedNormKernel(const KernelSpec& spec, const RowLoops* vector) : NormKernel(spec, vector), tables_(tables_of(spec)) {
     if (!vector) return;
-    for (Table& table : tables_)
+    for (Table& table : tables_) {
+      table.words = AlignedBuffer::long_lived(static_cast<size_t>(table.rows()) * sizeof(WordRatio));
       for (int64_t r = 0; r < table.rows(); ++r)
-        table.words.push_back(
-            word_ratio(127 << kTableCodeLeft, table.m[r], table.s[r] + kTableCodeLeft).value_or(WordRatio{0, 0, 0}));
+        table.words.as<WordRatio>()[r] =
+            word_ratio(127 << kTableCodeLeft, table.m[r], table.s[r] + kTableCodeLeft).value_or(WordRatio{0, 0, 0});
+    }
   }
 
   void run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
@@ -370,7 +373,7 @@ class EmbedNormKernel : public NormKernel {
               fail(ErrorKind::kContract, "embed_norm: token ", t, " wants row ", row, " of table ", j, ", which has ",
                    table.rows());
             terms[j].codes = table.codes + row * n_;
-            if (vector_) terms[j].word = table.words[row];
+            if (vector_) terms[j].word = table.words.as<WordRatio>()[row];
             vector = vector && terms[j].word.right > 0;
           }
           if (vector) return vector_->embed(terms, count, n_, q);
@@ -382,8 +385,8 @@ class EmbedNormKernel : public NormKernel {
             const Table& table = tables_[j];
             const int64_t row = ids[j][t];
             if (row < 0 || row >= table.rows()) continue;
-            for (int64_t i = 0; i < n_; i += kCacheLine) __builtin_prefetch(table.codes + row * n_ + i);
-            if (vector_) __builtin_prefetch(&table.words[row]);
+            for (int64_t i = 0; i < n_; i += kCacheLine) prefetch(table.codes + row * n_ + i);
+            if (vector_) prefetch(table.words.as<WordRatio>() + row);
           }
         });
   }
