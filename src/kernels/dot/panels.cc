@@ -26,8 +26,6 @@ extern const PanelDot kDotsNeon[4], kDotsNeonDotprod[2];
 
 namespace {
 
-constexpr int64_t kChunkRows = 192;  // of a that pass through all panels together: a and c stay in the caches
-
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 bool cpu_has(DotFeature feature) {

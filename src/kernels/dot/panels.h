@@ -63,7 +63,11 @@ DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, 
 void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
               size_t next, std::byte* scratch);
 
+// Rows of a that pass through all panels together, so that a and c stay in the caches.
+inline constexpr int64_t kChunkRows = 256;
+
 // c[i * ldc + n] = sum_k a[i,k] * b[n,k] for i < M, n < N, where b was packed in order. A batch is one call an entry.
+// Scratch is for chunks of at most kChunkRows rows.
 size_t product_scratch_bytes(const Panels& b, int64_t M);
 void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, int32_t* c, int64_t ldc,
              std::byte* scratch);

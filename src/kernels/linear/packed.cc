@@ -15,9 +15,8 @@
 namespace dyadic {
 namespace {
 
-constexpr int64_t kChunkRows = 192;  // that pass through all panels together
 constexpr int64_t kMaxBlockColumns = 128;
-constexpr int64_t kBatchTiles = 2;  // whose sums one call of the epilogue takes
+constexpr int64_t kBatchTiles = 8;  // whose sums one call of the epilogue takes: its parameters are read once
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
