@@ -196,6 +196,25 @@ TEST(Interval, EndsOfTheTypesDoNotOverflow) {
   EXPECT_EQ(interval::absolute(all).hi, int128{1} << 63);
 }
 
+// Shifts by one count take 64 bits where the ends allow, shifts by several 128: at the edge between them, and beside
+// it.
+TEST(Interval, ShiftsOfLargeEndsAreExact) {
+  const int128 edge = int128{1} << 62;
+  for (const Rounding rounding : {Rounding::kFloor, Rounding::kHalfUp, Rounding::kHalfAway})
+    for (const int128 end : {edge - 2, edge - 1, edge, edge + 1, 2 * edge - 1})
+      for (const int128 sign : {-1, 1})
+        for (int k = 0; k <= 62; ++k) {
+          const int128 x = sign * end, half = k == 0 ? 0 : int128{1} << (k - 1);
+          int128 want = rounding == Rounding::kFloor ? x >> k : (x + half) >> k;
+          if (rounding == Rounding::kHalfAway && x < 0) want = -((-x + half) >> k);
+          const Wide got = interval::shifted({x, x}, {k, k}, rounding),
+                     wider = interval::shifted({x, x}, {k, 62}, rounding);
+          ASSERT_TRUE(got.lo == want && got.hi == want)
+              << to_string(Wide{x, x}) << " by " << k << ": " << to_string(got);
+          ASSERT_TRUE(wider.lo <= want && want <= wider.hi) << to_string(Wide{x, x}) << " by " << k << "..62";
+        }
+}
+
 TEST(Interval, RefusalsSayWhy) {
   const auto why = [](const std::function<Wide()>& rule) {
     try {

@@ -95,6 +95,13 @@ TEST_P(PanelDots, EqualDotRowOnEveryShape) {
     for (int64_t M = 1; M <= 13; ++M) Product(dot(), M, P + 5, K, K, K, noise).check(dot());
 }
 
+TEST_P(PanelDots, EqualDotRowOnChunksOfRows) {
+  Random random(test::seed(), 2);
+  const auto noise = [&](DataType, int64_t) { return static_cast<int64_t>(random.next64()); };
+  for (const int64_t M : {kChunkRows, kChunkRows + 1, 2 * kChunkRows + 3})
+    Product(dot(), M, 5, 7, 7, 7, noise).check(dot());
+}
+
 // Codes at both ends of their types, alternating by several periods; sums that wrap included.
 TEST_P(PanelDots, EqualDotRowOnExtremeCodes) {
   for (const int64_t K : {1, 2, 3, 4, 31, 32, 1536})
