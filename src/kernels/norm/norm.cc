@@ -384,7 +384,7 @@ class EmbedNormKernel : public NormKernel {
           for (int j = 0; j < count; ++j) {
             const Table& table = tables_[j];
             const int64_t row = ids[j][t];
-            if (row < 0 || row >= table.rows()) continue;
+            if (table.rows() * n_ < kFarTable || row < 0 || row >= table.rows()) continue;
             for (int64_t i = 0; i < n_; i += kCacheLine) prefetch(table.codes + row * n_ + i);
             if (vector_) prefetch(table.words.as<WordRatio>() + row);
           }
@@ -393,6 +393,7 @@ class EmbedNormKernel : public NormKernel {
 
  private:
   static constexpr int64_t kCacheLine = 64;
+  static constexpr int64_t kFarTable = int64_t{1} << 20;  // bytes; rows of smaller tables are near, or come in order
   std::vector<Table> tables_;
 };
 
