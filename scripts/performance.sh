@@ -21,7 +21,8 @@ else
 fi
 
 say "limits, shapes, profile, executors"
-model=$(find build/peers/stsb build/peers/examples -name model.dyad -newer build/release/dyadic 2>/dev/null | head -n 1)
+model=$(find build/peers -name model.dyad -newer build/release/dyadic | head -n 1)
+[[ -n $model ]] || die "no model of this build in build/peers"
 "${alone[@]}" bench/tables.py build/release/dyadic "$model" $page
 
 say "products and row operations beside oneDNN"

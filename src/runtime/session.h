@@ -25,8 +25,8 @@ enum class Backend : uint8_t {
   kEvaluator,  // the normative evaluator
 };
 
-// Makes what runs one composite instead of a kernel of the project. `operands`: one a body input, undefined for data;
-// they share the parameters' memory.
+// Makes what runs one composite instead of a kernel of the project. `proof` has no channels unless the options bring
+// it. `operands`: one a body input, undefined for data; they share the parameters' memory.
 using MakeKernel = std::function<std::unique_ptr<Kernel>(const Node& composite, const Body& body, const Ranges& proof,
                                                          const std::vector<Tensor>& operands)>;
 
