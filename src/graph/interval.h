@@ -28,8 +28,7 @@ struct RangeRefusal {
 
 namespace interval {
 
-// ---- what nearly every channel of a model passes through: inline, in 64 bits where the ends allow
-// --------------------
+// ---- What nearly every channel passes through: inline, in 64 bits where the ends allow ----
 
 inline Wide hull(const Wide& a, const Wide& b) { return {std::min(a.lo, b.lo), std::max(a.hi, b.hi)}; }
 inline Wide add(const Wide& a, const Wide& b) { return {a.lo + b.lo, a.hi + b.hi}; }
@@ -79,8 +78,7 @@ inline Wide mul_shift(const Wide& x, const Wide& m, const Wide& s, Rounding roun
   return shifted(product, s, rounding);
 }
 
-// ---- the others
-// ------------------------------------------------------------------------------------------------------
+// ---- The others ----
 
 int128 magnitude(const Wide& x);  // the largest absolute value
 Wide square(const Wide& x);
