@@ -25,15 +25,34 @@ constexpr int64_t kMaxY = int64_t{1} << 20;
 
 int16_t saturate16(int64_t x) { return static_cast<int16_t>(clamp64(x, -32768, 32767)); }
 
+// Rounds half up by s bits. With |x| + half below 2^63, as the range proof has it of every product here, this is
+// shift_right without its cases.
+struct RoundingShift {
+  int s;
+  int64_t half;
+  constexpr explicit RoundingShift(int bits) : s(bits), half(bits == 0 ? 0 : int64_t{1} << (bits - 1)) {}
+  constexpr int64_t operator()(int64_t x) const { return (x + half) >> s; }
+};
+constexpr RoundingShift kFraction(8);
+
 template <class Code>
 Sums portable_sum(const Term<Code>* terms, int count, int64_t n, int16_t* q) {
+  constexpr int64_t kColumns = 64;
   Sums sums{0, 0};
-  for (int64_t i = 0; i < n; ++i) {
-    int64_t sum = 0;
-    for (int j = 0; j < count; ++j) sum += mul_shift(terms[j].codes[i], terms[j].ratio.m, terms[j].ratio.s);
-    q[i] = saturate16(shift_right(sum, 8, Rounding::kHalfUp));
-    sums.sum += q[i];
-    sums.squares += static_cast<uint32_t>(q[i] * q[i]);
+  for (int64_t begin = 0; begin < n; begin += kColumns) {
+    const int64_t columns = std::min(kColumns, n - begin);
+    int64_t sum[kColumns] = {};
+    for (int j = 0; j < count; ++j) {
+      const Code* codes = terms[j].codes + begin;
+      const int64_t m = terms[j].ratio.m;
+      const RoundingShift shift(terms[j].ratio.s);
+      for (int64_t i = 0; i < columns; ++i) sum[i] += shift(codes[i] * m);
+    }
+    for (int64_t i = 0; i < columns; ++i) {
+      const int16_t code = q[begin + i] = saturate16(kFraction(sum[i]));
+      sums.sum += code;
+      sums.squares += static_cast<uint32_t>(code * code);
+    }
   }
   return sums;
 }
@@ -44,12 +63,13 @@ void portable_finish(const int16_t* q, const RowScale& scale, int64_t n, std::sp
   int64_t y[kColumns];
   for (int64_t begin = 0; begin < n; begin += kColumns) {
     const int64_t end = std::min(n, begin + kColumns);
-    for (int64_t i = begin; i < end; ++i)
-      y[i - begin] = mul_shift((int64_t{q[i]} * 256 - scale.mu) << scale.e, scale.reciprocal, 41);
+    const RoundingShift normalize(41);
+    const int64_t reciprocal = int64_t{scale.reciprocal} << scale.e;
+    for (int64_t i = begin; i < end; ++i) y[i - begin] = normalize((int64_t{q[i]} * 256 - scale.mu) * reciprocal);
     for (size_t j = 0; j < outputs.size(); ++j) {
       const Output& output = outputs[j];
-      const auto code = [&](int64_t i) {
-        return shift_right(mul_shift(y[i - begin], output.m[i], output.s) + output.beta[i], 8, Rounding::kHalfUp);
+      const auto code = [&, shift = RoundingShift(output.s)](int64_t i) {
+        return kFraction(shift(y[i - begin] * output.m[i]) + output.beta[i]);
       };
       if (output.type == DataType::kI8) {
         int8_t* to = reinterpret_cast<int8_t*>(rows[j]);
