@@ -91,8 +91,8 @@ struct Set {
     }
   }
 
-  // table[d] of 32 bytes: sixteen entries at a time by the low half of d, of which the upper bits choose. vpshufb itself
-  // looks at the lowest four bits and at the highest, which is 0 where d < 128.
+  // table[d] of 32 bytes: sixteen entries at a time by the low half of d, of which the upper bits choose. vpshufb
+  // itself looks at the lowest four bits and at the highest, which is 0 where d < 128.
   template <int kChunks>
   static __m256i lookup(const uint8_t* table, __m256i d) {
     const __m256i low = kChunks <= 8 ? d : _mm256_and_si256(d, _mm256_set1_epi8(15));
