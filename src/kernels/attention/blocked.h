@@ -131,9 +131,10 @@ struct Blocked {
   }
 
   static auto exponentials_for(const VectorParameters& p) {
-    if (p.half_table)
-      return p.product32 ? Set::template exponentials<true, true> : Set::template exponentials<false, true>;
-    return p.product32 ? Set::template exponentials<true, false> : Set::template exponentials<false, false>;
+    if (p.product32 && p.half_table) return Set::template exponentials<true, true>;
+    if (p.product32) return Set::template exponentials<true, false>;
+    if (p.half_table) return Set::template exponentials<false, true>;
+    return Set::template exponentials<false, false>;
   }
 
   static void row_pass(const VectorParameters& p, const int32_t* scores, int64_t keys, int32_t* e, int32_t* sigma) {
