@@ -25,8 +25,8 @@ constexpr int64_t kMaxY = int64_t{1} << 20;
 
 int16_t saturate16(int64_t x) { return static_cast<int16_t>(clamp64(x, -32768, 32767)); }
 
-// Rounds half up by s bits. With |x| + half below 2^63, as the range proof has it of every product here, this is
-// shift_right without its cases.
+// Rounds half up by s bits: shift_right without its cases, where |x| + half is below 2^63. Here half <= 2^61, and x is
+// at most 2^46 (a code times m), 2^61 + 2^40 (|y| <= 2^20 before its shift) or 2^51 (y times m).
 struct RoundingShift {
   int s;
   int64_t half;
@@ -34,10 +34,10 @@ struct RoundingShift {
   constexpr int64_t operator()(int64_t x) const { return (x + half) >> s; }
 };
 constexpr RoundingShift kFraction(8);
+constexpr int64_t kColumns = 64;  // that pass through all steps together
 
 template <class Code>
 Sums portable_sum(const Term<Code>* terms, int count, int64_t n, int16_t* q) {
-  constexpr int64_t kColumns = 64;
   Sums sums{0, 0};
   for (int64_t begin = 0; begin < n; begin += kColumns) {
     const int64_t columns = std::min(kColumns, n - begin);
@@ -59,7 +59,6 @@ Sums portable_sum(const Term<Code>* terms, int count, int64_t n, int16_t* q) {
 
 void portable_finish(const int16_t* q, const RowScale& scale, int64_t n, std::span<const Output> outputs,
                      std::byte* const* rows) {
-  constexpr int64_t kColumns = 64;
   int64_t y[kColumns];
   for (int64_t begin = 0; begin < n; begin += kColumns) {
     const int64_t end = std::min(n, begin + kColumns);
