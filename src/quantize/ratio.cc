@@ -36,6 +36,19 @@ CommonShift encode_ratios(const std::vector<double>& ratios, const std::string& 
   return result;
 }
 
+std::optional<SumRatios> encode_sum_ratios(const std::array<double, 2>& ratios, int bits) {
+  const int large = std::fabs(ratios[1]) >= std::fabs(ratios[0]) ? 1 : 0;
+  const double whole = std::floor(std::fabs(ratios[large])), limit = std::ldexp(1, bits);
+  if (!(whole >= 64 && 2 * whole < limit)) return std::nullopt;
+  SumRatios sum;
+  sum.growth = std::fabs(ratios[large]) / whole;
+  while (std::ldexp(whole, sum.s + 1) < limit) ++sum.s;
+  for (int i = 0; i < 2; ++i)
+    sum.m[i] = static_cast<int32_t>(std::floor(std::ldexp(ratios[i] / sum.growth, sum.s) + 0.5));
+  sum.m[large] = static_cast<int32_t>(std::ldexp(std::copysign(whole, ratios[large]), sum.s));
+  return sum;
+}
+
 Tensor multiplier_tensor(const std::vector<int32_t>& m) {
   return Tensor::from<int32_t>({static_cast<int64_t>(m.size())}, m);
 }

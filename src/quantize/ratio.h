@@ -1,6 +1,8 @@
 // Real ratios as dyadic multipliers (docs/numerics.md, "Ratios").
 #pragma once
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,18 @@ struct CommonShift {
   int s = 62;
 };
 CommonShift encode_ratios(const std::vector<double>& ratios, const std::string& what, int bits = 31);
+
+// The two ratios of a sum over one shift, by multipliers of at most `bits` bits (2..15). The sum's unit grows by
+// `growth`
+// >= 1, so that the larger |ratio| / growth is a whole number k >= 64 and needs no rounding: growth < 1 + 1/k.
+// ratios[i] / growth = m[i] / 2^s; the smaller is off by at most half of 1 / 2^s. Nothing if there are no such k and s
+// >= 1.
+struct SumRatios {
+  std::array<int32_t, 2> m{};
+  int s = 1;
+  double growth = 1;
+};
+std::optional<SumRatios> encode_sum_ratios(const std::array<double, 2>& ratios, int bits);
 
 // Parameters as tensors: i32 and u8, of shape [1] or [n].
 Tensor multiplier_tensor(const std::vector<int32_t>& m);

@@ -1,5 +1,6 @@
 #include "quantize/ratio.h"
 
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -126,6 +127,44 @@ TEST(Ratio, ParametersAreTensors) {
   EXPECT_THAT(m.to_int64(), testing::ElementsAre(1, -2, 3));
   EXPECT_EQ(s.type(), DataType::kU8);
   EXPECT_THAT(s.to_int64(), testing::ElementsAre(1, 62));
+}
+
+TEST(Ratio, OfASumTheLargerIsWhole) {
+  const auto sum = encode_sum_ratios({100.3, 181.7}, 15);
+  ASSERT_TRUE(sum);
+  EXPECT_DOUBLE_EQ(sum->growth, 181.7 / 181);
+  EXPECT_EQ(sum->s, 7);  // 181 * 2^7 is the largest below 2^15
+  EXPECT_EQ(sum->m[1], 181 << 7);
+  EXPECT_EQ(sum->m[0], std::lround(100.3 * 181 / 181.7 * 128));
+  const auto swapped = encode_sum_ratios({-181.7, 100.3}, 15);
+  EXPECT_EQ(swapped->m[0], -(181 << 7));
+  EXPECT_EQ(swapped->m[1], sum->m[0]);
+  for (int bits : {8, 10, 15}) {
+    Random random(test::seed(), bits);
+    for (int i = 0; i < 1000; ++i) {
+      const auto uniform = [&] { return static_cast<double>(random.below(1'000'000)) * 1e-6; };
+      const std::array<double, 2> ratios = {uniform() * 128 - 64, 64 + uniform() * 150};
+      const auto any = encode_sum_ratios(ratios, bits);
+      if (!any) continue;
+      const double whole = std::max(std::fabs(ratios[0]), std::fabs(ratios[1])) / any->growth;
+      EXPECT_GE(any->growth, 1);
+      EXPECT_LT(any->growth, 1 + 1 / whole + 1e-12);
+      for (int j = 0; j < 2; ++j) {
+        EXPECT_LT(std::abs(any->m[j]), 1 << bits);
+        EXPECT_LE(std::fabs(value(any->m[j], any->s) - ratios[j] / any->growth), value(1, any->s + 1) + 1e-9);
+      }
+    }
+  }
+}
+
+TEST(Ratio, OfASumThatHasNoWholeRatioIsNothing) {
+  EXPECT_FALSE(encode_sum_ratios({63.9, 3}, 15));
+  EXPECT_FALSE(encode_sum_ratios({0, 0}, 15));
+  EXPECT_FALSE(encode_sum_ratios({kNaN, kNaN}, 15));
+  EXPECT_FALSE(encode_sum_ratios({kInfinity, 1}, 15));
+  EXPECT_FALSE(encode_sum_ratios({16384, 1}, 15));
+  EXPECT_TRUE(encode_sum_ratios({16383.5, 1}, 15));
+  EXPECT_FALSE(encode_sum_ratios({128, 1}, 8));
 }
 
 }  // namespace

@@ -69,8 +69,8 @@ int main() {
     for (const char* name : {"sublayer", "identity"})
       add.inputs.push_back(testing::data(name, DataType::kI16, {-1, n}));
     for (const char* name : {"sublayer", "identity"}) {
-      add.inputs.push_back(testing::parameter<int32_t>(cat(name, "_m"), {1500000000}));
-      add.inputs.push_back(testing::parameter<uint8_t>(cat(name, "_s"), {24}));
+      add.inputs.push_back(testing::parameter<int32_t>(cat(name, "_m"), {bits == 31 ? 1500000000 : 179 << 7}));
+      add.inputs.push_back(testing::parameter<uint8_t>(cat(name, "_s"), {static_cast<uint8_t>(bits == 31 ? 24 : 7)}));
     }
     add_outputs(add, n, bits);
     ok &= measure(add, {noise<int16_t>({rows, n}, -9000, 9000), noise<int16_t>({rows, n}, -9000, 9000)}, rows, n, bits);

@@ -103,6 +103,24 @@ std::vector<Ratio> add_ratios(const KernelSpec& spec) {
   return ratios;
 }
 
+// Nothing unless one term needs no rounding, m = k 2^s, and all fits: with the other's m and s
+//   (mul_shift(x, m, s) + k y + 2^7) >> 8 = (x m + 2^(s-1) + (k y + 2^7) 2^s) >> (s + 8)
+// since floors compose.
+std::optional<PairRatio> pair_ratio(const std::vector<Ratio>& ratios) {
+  const auto whole = [](const Ratio& r) { return r.s < 16 && r.m % (1 << r.s) == 0; };
+  const int exact = whole(ratios[1]) ? 1 : 0;
+  const Ratio& other = ratios[1 - exact];
+  if (!whole(ratios[exact]) || other.s > 15) return std::nullopt;
+  int64_t m[2];
+  m[1 - exact] = other.m;
+  m[exact] = int64_t{ratios[exact].m >> ratios[exact].s} << other.s;
+  const int64_t add = RoundingShift(other.s).half + (kFraction.half << other.s);
+  if (std::max(std::abs(m[0]), std::abs(m[1])) > INT16_MAX) return std::nullopt;
+  if (32768 * (std::abs(m[0]) + std::abs(m[1])) + add > INT32_MAX) return std::nullopt;
+  return PairRatio{static_cast<int16_t>(m[0]), static_cast<int16_t>(m[1]), static_cast<int32_t>(add),
+                   other.s + kFraction.s};
+}
+
 struct Table {
   const int8_t* codes;
   std::span<const int32_t> m;
@@ -336,6 +354,7 @@ class AddNormKernel : public NormKernel {
  public:
   AddNormKernel(const KernelSpec& spec, const RowLoops* vector) : NormKernel(spec, vector), ratios_(add_ratios(spec)) {
     if (!vector) return;
+    pair_ = pair_ratio(ratios_);
     for (const Ratio& ratio : ratios_)
       if (const auto word = word_ratio(32768, ratio.m, ratio.s)) words_.push_back(*word);
   }
@@ -348,6 +367,7 @@ class AddNormKernel : public NormKernel {
         inputs[0].dims[0], outputs, context,
         [&](int64_t t, int16_t* q) {
           Term<int16_t> terms[2] = {{a + t * n_, ratios_[0], {}}, {b + t * n_, ratios_[1], {}}};
+          if (pair_) return vector_->add_pairs(a + t * n_, b + t * n_, *pair_, n_, q);
           if (!vector) return portable_sum(terms, 2, n_, q);
           for (int j = 0; j < 2; ++j) terms[j].word = words_[j];
           return vector_->add(terms, n_, q);
@@ -355,12 +375,14 @@ class AddNormKernel : public NormKernel {
         [](int64_t) {});
   }
   std::string describe() const override {
-    return cat(NormKernel::describe(), vector_ && words_.size() < 2 ? ", sums by scalars" : "");
+    const char* sums = pair_ ? ", sums by pairs" : vector_ && words_.size() < 2 ? ", sums by scalars" : "";
+    return cat(NormKernel::describe(), sums);
   }
 
  private:
   std::vector<Ratio> ratios_;
-  std::vector<WordRatio> words_;  // of both, if words can
+  std::optional<PairRatio> pair_;  // if vectors can take both in one product
+  std::vector<WordRatio> words_;   // of both, if words can
 };
 
 class EmbedNormKernel : public NormKernel {

@@ -33,6 +33,12 @@ struct Term {
   WordRatio word;
 };
 
+// Both ratios of a residual sum over one shift: q = sat16((x * first + y * second + add) >> right), in 32 bits.
+struct PairRatio {
+  int16_t first, second;
+  int32_t add, right;
+};
+
 // How one row is normalised.
 struct RowScale {
   int32_t mu, reciprocal;
@@ -68,6 +74,7 @@ struct RowLoops {
   int64_t block;  // columns
   // q = sat16(shift_right(sum of mul_shift(codes, m, s), 8))
   Sums (*add)(const Term<int16_t> terms[2], int64_t n, int16_t* q);
+  Sums (*add_pairs)(const int16_t* x, const int16_t* y, const PairRatio& ratio, int64_t n, int16_t* q);
   Sums (*embed)(const Term<int8_t>* terms, int count, int64_t n, int16_t* q);
   // q -> y << y_left -> row of each output; with narrow outputs y is not shifted
   void (*finish)(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std::span<const Output> outputs,

@@ -56,6 +56,22 @@ Sums add_terms(const Term<int16_t> terms[2], int64_t n, int16_t* q) {
 }
 
 template <class Words, class WordSums>
+Sums add_pairs(const int16_t* x, const int16_t* y, const PairRatio& ratio, int64_t n, int16_t* q) {
+  using Wide = typename Words::Wide;
+  const uint32_t pair = static_cast<uint16_t>(ratio.first) | static_cast<uint32_t>(ratio.second) << 16;
+  const Wide factors = Wide::broadcast(static_cast<int32_t>(pair)), add = Wide::broadcast(ratio.add);
+  const Wide right = Wide::broadcast(ratio.right);
+  WordSums sums;
+  for_blocks<Words>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
+    const Wide pairs = interleave(load_columns<Words>(x + i, columns), load_columns<Words>(y + i, columns));
+    const Words code = Words::saturated(dot(add, pairs, factors) >> right);
+    code.store(q + i);
+    sums.add(code);
+  });
+  return {sums.sum(), sums.sum_of_squares()};
+}
+
+template <class Words, class WordSums>
 Sums embed_terms(const Term<int8_t>* terms, int count, int64_t n, int16_t* q) {
   if (count == 3) return sum_terms<Words, WordSums, kTableCodeLeft>(terms, 3, n, q);  // token, position, type
   return sum_terms<Words, WordSums, kTableCodeLeft>(terms, count, n, q);
@@ -89,7 +105,8 @@ void finish(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std
 }
 
 template <class Words, class WordSums>
-inline constexpr RowLoops kLoops = {Words::kCount, add_terms<Words, WordSums>, embed_terms<Words, WordSums>,
-                                    finish<Words, false>, finish<Words, true>};
+inline constexpr RowLoops kLoops = {
+    Words::kCount,        add_terms<Words, WordSums>, add_pairs<Words, WordSums>, embed_terms<Words, WordSums>,
+    finish<Words, false>, finish<Words, true>};
 
 }  // namespace dyadic::norm

@@ -273,6 +273,47 @@ TEST_F(Norm, AddRatiosOfAllSizes) {
   check_add(n, {INT32_MIN, 18}, {0, 62}, hard_rows(n)[5], hard_rows(n)[5], both(n), false);
 }
 
+// One of both needs no rounding, so that one product with pairs of words takes both.
+TEST_F(Norm, AddOfPairs) {
+  const int64_t n = 67;
+  const std::vector<std::vector<int16_t>> hard = hard_rows(n);
+  std::vector<int16_t> a, b;
+  for (size_t i = 0; i < hard.size(); ++i) {
+    a.insert(a.end(), hard[i].begin(), hard[i].end());
+    b.insert(b.end(), hard[hard.size() - 1 - i].begin(), hard[hard.size() - 1 - i].end());
+  }
+  const auto check_both = [&](const Ratio& x, const Ratio& y) {
+    check_add(n, x, y, a, b, both(n), false);
+    check_add(n, y, x, codes(3 * n), codes(3 * n), both(n), false);
+  };
+  for (int s : {1, 2, 6, 7, 8, 14, 15})
+    for (int64_t k : {1, 2, 181, 255, 32767}) {
+      const auto whole = std::min<int64_t>(k << s, INT32_MAX);
+      for (int64_t m : {0, 1, 23457, 32767, 32768})
+        for (int other : {s, 1, 15}) {
+          check_both({static_cast<int32_t>(m), static_cast<uint8_t>(other)},
+                     {static_cast<int32_t>(whole), static_cast<uint8_t>(s)});
+          check_both({static_cast<int32_t>(-m), static_cast<uint8_t>(other)},
+                     {static_cast<int32_t>(-whole), static_cast<uint8_t>(s)});
+        }
+    }
+}
+
+TEST_F(Norm, PairsServeWhatTheyFit) {
+  const auto serves = [&](Ratio x, Ratio y) {
+    const KernelSpec spec = add_norm_spec(16, x, y, both(16));
+    const KernelRow* row = select_kernel(spec, detected_isa());
+    return row->isa != Isa::kPortable && row->make(spec)->describe().find("by pairs") != std::string::npos;
+  };
+  if (detected_isa() == Isa::kPortable) GTEST_SKIP() << "SKIPPED: " << cpu_model() << " has no vectors that pair words";
+  EXPECT_TRUE(serves({23456, 7}, {179 << 7, 7}));
+  EXPECT_TRUE(serves({179 << 7, 7}, {-23457, 7}));
+  EXPECT_TRUE(serves({23457, 7}, {179, 0}));
+  EXPECT_FALSE(serves({23457, 7}, {23457, 7}));      // both are rounded
+  EXPECT_FALSE(serves({32768, 7}, {179 << 7, 7}));   // no word
+  EXPECT_FALSE(serves({32767, 15}, {1 << 15, 15}));  // whole, but 2^15 is no word
+}
+
 // Halves of a multiplier at their ends, times every code.
 TEST_F(Norm, AddOfEveryCode) {
   const int64_t n = 16384;

@@ -13,17 +13,31 @@ int multiplier_bits(const Part& part) {
   return static_cast<int>(bits);
 }
 
+int sum_bits(const Part& part) {
+  const int64_t bits = part.integer("sum_bits", 31);
+  if (bits != 31 && (bits < 8 || bits > 15))
+    fail(ErrorKind::kMalformed, "integer-layer-norm: sum_bits must be 8..15 or 31, not ", bits);
+  return static_cast<int>(bits);
+}
+
 }  // namespace
 
 void register_integer_layer_norm(Registry& registry) {
   registry.add(NormPart{{"integer-layer-norm",
                          "one integer square root and one reciprocal a row; beta with 8 extra fraction bits",
                          "I-BERT, arXiv:2101.01321, in an exact form of this project",
-                         {{"multiplier_bits", "most significant bits of an output's multipliers, 2..31, default 31"}},
-                         [](const Part& part) { multiplier_bits(part); }},
+                         {{"multiplier_bits", "most significant bits of an output's multipliers, 2..31, default 31"},
+                          {"sum_bits",
+                           "most bits of the ratios of a residual sum, 8..15: one shift for both, the larger a whole "
+                           "number, so that kernels take one product for both; default 31: each by itself"}},
+                         [](const Part& part) {
+                           multiplier_bits(part);
+                           sum_bits(part);
+                         }},
                         [](const Part&) { return NormCore(); },
                         [](const Part&, int64_t n) { return std::sqrt(static_cast<double>(n)) / (1 << 20); },
-                        multiplier_bits});
+                        multiplier_bits,
+                        sum_bits});
 }
 
 }  // namespace dyadic

@@ -1,6 +1,7 @@
 // LayerNormalization of a residual sum (add_norm) or of a sum of table rows (embed_norm), with every output that
 // consumers wish.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -62,7 +63,8 @@ struct NormEmission {
 };
 
 // Every wished output: gamma, beta and the migrating factor become its multipliers and its offset with 8 fraction bits.
-NormEmission emit_outputs(LoweringContext& context, const Region& region, double unit, int bits) {
+// `sum_error` bounds what separates the sum from the exact one, in steps of the sum.
+NormEmission emit_outputs(LoweringContext& context, const Region& region, double unit, int bits, double sum_error) {
   const Graph& real = context.real;
   const Node& norm = real.nodes[region.only("norm")];
   const Tensor& gamma = real.value(norm.inputs[1]).constant;
@@ -104,14 +106,16 @@ NormEmission emit_outputs(LoweringContext& context, const Region& region, double
       emission.types.push_back(e.storage);
       edge->core = context.define(value, e.storage, e, e.storage == DataType::kI8 ? ":i8" : ":i16");
       emission.outputs.push_back(edge->core);
-      // For rows whose standard deviation is at least 32 steps of the sum: its rounding moves a normalised value by
-      // less than 1/32. A multiplier is off by at most half a unit.
+      // For rows whose standard deviation is at least 32 steps of the sum: it moves a normalised value by less than
+      // twice its own error / 32. A multiplier is off by at most half a unit.
       const double multiplier = std::sqrt(static_cast<double>(gamma.count())) / unit * std::ldexp(0.5, -m.s) / 256;
-      emission.bound.push_back(0.51 + largest / 32 + multiplier);
+      emission.bound.push_back(0.51 + largest * sum_error / 16 + multiplier);
     }
   if (emission.types.empty()) fail(ErrorKind::kContract, region.name, ": nothing wishes an encoding of its result");
   return emission;
 }
+
+constexpr double kSumRounding = 0.5;  // of a step; those at 1/256 of a step are in the 0.51 of an output's bound
 
 const NormPart& norm_part(LoweringContext& context, int norm) {
   const auto& approximation = context.answers(norm).approximate;
@@ -196,7 +200,7 @@ void lower_embed_norm(LoweringContext& context, const Region& region) {
     parameters.push_back(context.constant(name + "_s", shift_tensor(s)));
   }
   NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n),
-                                      part.multiplier_bits(*context.answers(norm).approximate));
+                                      part.multiplier_bits(*context.answers(norm).approximate), kSumRounding);
   std::vector<ValueId> inputs = indices;
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
@@ -230,21 +234,33 @@ void lower_add_norm(LoweringContext& context, const Region& region) {
   const NormPart& part = norm_part(context, norm);
   const double step = sum_scale(context, norm);
   std::vector<ValueId> data, parameters;
-  const char* names[] = {"sublayer", "identity"};
+  const std::array<const char*, 2> names = {"sublayer", "identity"};
+  std::array<double, 2> ratio{};
   for (int i = 0; i < 2; ++i) {
     const ValueId value = real.nodes[add].inputs[i];
     const Encoding& e = context.encoding(value, add, "input");
     if (e.storage != DataType::kI16 || e.zero_point[0] != 0)
       fail(ErrorKind::kContract, real.nodes[add].name,
            ": encode.input of a residual Add must be symmetric with 9..16 bits");
-    const Dyadic ratio = encode_ratio(256 * tensor_scale(e, region.name) / step, cat(region.name, " ", names[i]));
+    ratio[i] = 256 * tensor_scale(e, region.name) / step;
     data.push_back(context.input(value, add, "input"));
-    parameters.push_back(context.constant(cat(region.name, "/", names[i], "_m"), multiplier_tensor({ratio.m})));
-    parameters.push_back(context.constant(cat(region.name, "/", names[i], "_s"), shift_tensor({ratio.s})));
+  }
+  double sum_error = kSumRounding;
+  std::array<Dyadic, 2> encoded;
+  const int bits = part.sum_bits(*context.answers(norm).approximate);
+  if (const auto sum = bits < 31 ? encode_sum_ratios(ratio, bits) : std::nullopt) {
+    encoded = {Dyadic{sum->m[0], sum->s}, Dyadic{sum->m[1], sum->s}};
+    sum_error += std::ldexp(32768, -sum->s - 1) / 256;  // half a unit of the smaller ratio, times the largest code
+  } else {
+    for (int i = 0; i < 2; ++i) encoded[i] = encode_ratio(ratio[i], cat(region.name, " ", names[i]));
+  }
+  for (int i = 0; i < 2; ++i) {
+    parameters.push_back(context.constant(cat(region.name, "/", names[i], "_m"), multiplier_tensor({encoded[i].m})));
+    parameters.push_back(context.constant(cat(region.name, "/", names[i], "_s"), shift_tensor({encoded[i].s})));
   }
   const int64_t n = real.value(real.nodes[norm].inputs[1]).constant.count();
   NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n),
-                                      part.multiplier_bits(*context.answers(norm).approximate));
+                                      part.multiplier_bits(*context.answers(norm).approximate), sum_error);
   std::vector<ValueId> inputs = data;
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
