@@ -1,9 +1,10 @@
 #include "runtime/prepared.h"
 
 #include <algorithm>
-#include <atomic>
+#include <condition_variable>
+#include <deque>
 #include <exception>
-#include <system_error>
+#include <mutex>
 #include <thread>
 
 #include "base/status.h"
@@ -51,56 +52,133 @@ bool is_same_attribute(const std::pair<const std::string, Attribute>& a,
           holds_same(static_cast<const std::vector<int64_t>*>(nullptr)));
 }
 
-// prove_model on a thread of its own, so that composites can be packed while later ones are proved.
-class ProofInProgress {
+}  // namespace
+
+// Proves a model and makes kernels while its composites are prepared in order: one thread proves, then it and the
+// others take kernels off a queue. So does the caller, whenever the proof that it wants next is not there yet.
+class Preparation {
  public:
-  explicit ProofInProgress(const Model& model) {
+  // `proof`: given already, or made here.
+  Preparation(const Model& model, std::shared_ptr<const std::vector<Ranges>> proof, int threads)
+      : model_(model), given_(std::move(proof)) {
     proofs_.reserve(model.main().nodes.size());
-    const auto prove = [this, &model] {
-      try {
-        prove_model(model, [this](Ranges proof) {
-          proof.channels.clear();  // megabytes of what nobody here asks for
-          proofs_.push_back(std::move(proof));
-          publish(proofs_.size());
-        });
-      } catch (...) {
-        error_ = std::current_exception();
-        publish(kFailed);
-      }
-    };
+    const int count = std::max(1, threads - 1);
+    threads_.reserve(static_cast<size_t>(count));
     try {
-      thread_ = std::thread(prove);
-    } catch (const std::system_error&) {  // no thread to be had
-      prove();
+      for (int i = 0; i < count; ++i)
+        threads_.emplace_back([this, proves = i == 0] {
+          if (proves) prove();
+          make_all();
+        });
+    } catch (const std::exception&) {  // no thread to be had, or no memory for it: fewer do
+      if (threads_.empty()) prove();
     }
   }
-  ~ProofInProgress() {
-    if (thread_.joinable()) thread_.join();
+  ~Preparation() {
+    close();
+    drop_queue();
+    for (std::thread& thread : threads_) thread.join();
   }
-  ProofInProgress(const ProofInProgress&) = delete;
-  ProofInProgress& operator=(const ProofInProgress&) = delete;
+  Preparation(const Preparation&) = delete;
+  Preparation& operator=(const Preparation&) = delete;
 
-  // The proof of node n, once it is made; throws what prove_model threw.
-  const Ranges& at(size_t n) {
-    for (size_t made; (made = made_.load(std::memory_order_acquire)) <= n;) made_.wait(made);
-    if (made_ == kFailed) std::rethrow_exception(error_);
+  // The proof of node n; throws what prove_model threw.
+  const Ranges& proof(size_t n) {
+    if (given_) return given_->at(n);
+    std::unique_lock lock(mutex_);
+    while (!error_ && made_ <= n)
+      if (!make_one(lock)) changed_.wait(lock);
+    if (error_) std::rethrow_exception(error_);
     return proofs_[n];
+  }
+  // step.kernel will be what step.row makes of spec. The step must stay where it is.
+  void make(Step& step, KernelSpec spec) {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back({&step, std::move(spec)});
+    changed_.notify_all();
+  }
+  // Waits for all kernels; throws what making one threw.
+  void finish() {
+    close();
+    make_all();
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return busy_ == 0 || error_; });
+    if (error_) std::rethrow_exception(error_);
   }
 
  private:
-  static constexpr size_t kFailed = ~size_t{0};
-  void publish(size_t made) {
-    made_.store(made, std::memory_order_release);
-    made_.notify_one();
+  struct Making {
+    Step* step;
+    KernelSpec spec;
+  };
+
+  void prove() {
+    if (given_) return;
+    try {
+      prove_model(model_, [this](Ranges proof) {
+        proof.channels.clear();  // megabytes of what nobody here asks for
+        const std::lock_guard lock(mutex_);
+        proofs_.push_back(std::move(proof));
+        made_ = proofs_.size();
+        changed_.notify_all();
+      });
+    } catch (...) {
+      fail_with(std::current_exception());
+    }
+  }
+  void fail_with(std::exception_ptr error) {
+    const std::lock_guard lock(mutex_);
+    if (!error_) error_ = std::move(error);
+    queue_.clear();
+    changed_.notify_all();
+  }
+  void drop_queue() {
+    const std::lock_guard lock(mutex_);
+    queue_.clear();
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+  void make_all() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      if (make_one(lock)) continue;
+      if (closed_ || error_) return;
+      changed_.wait(lock);
+    }
+  }
+  // False if no kernel waits to be made. Unlocks while it makes one.
+  bool make_one(std::unique_lock<std::mutex>& lock) {
+    if (queue_.empty()) return false;
+    Making next = std::move(queue_.front());
+    queue_.pop_front();
+    ++busy_;
+    lock.unlock();
+    try {
+      next.step->kernel = next.step->row->make(next.spec);
+    } catch (...) {
+      fail_with(std::current_exception());
+    }
+    lock.lock();
+    --busy_;
+    changed_.notify_all();
+    return true;
   }
 
-  std::vector<Ranges> proofs_;  // never moves: elements are read while others are added
-  std::exception_ptr error_;
-  std::atomic<size_t> made_{0};
-  std::thread thread_;
+  const Model& model_;
+  const std::shared_ptr<const std::vector<Ranges>> given_;
+  std::mutex mutex_;
+  std::condition_variable changed_;  // anything below
+  std::vector<Ranges> proofs_;       // never moves: elements are read while others are added
+  size_t made_ = 0;                  // proofs
+  std::deque<Making> queue_;
+  int busy_ = 0;  // threads that make a kernel
+  bool closed_ = false;
+  std::exception_ptr error_;  // the first
+  std::vector<std::thread> threads_;
 };
-
-}  // namespace
 
 std::string Step::executor() const {
   if (row) return row->name;
@@ -113,16 +191,15 @@ Prepared::Prepared(std::shared_ptr<const Model> m, const SessionOptions& options
   if (options.isa > detected_isa())
     fail(ErrorKind::kContract, "this CPU has no ", isa_name(options.isa), " (it has ", isa_name(detected_isa()), ")");
   const Graph& main = model->main();
-  if (options.proof) {
-    for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], options.proof->at(n), options);
-  } else {
-    ProofInProgress proofs(*model);
-    for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], proofs.at(n), options);
-  }
+  steps.reserve(main.nodes.size());
+  Preparation preparation(*model, options.proof, options.threads);
+  for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], preparation.proof(n), options, preparation);
+  preparation.finish();
   find_separation();
 }
 
-void Prepared::prepare(const Node& node, const Ranges& proved, const SessionOptions& options) {
+void Prepared::prepare(const Node& node, const Ranges& proved, const SessionOptions& options,
+                       Preparation& preparation) {
   Step step;
   step.node = &node;
   step.body = &model->body(node);
@@ -153,20 +230,21 @@ void Prepared::prepare(const Node& node, const Ranges& proved, const SessionOpti
                       earlier.node->attributes.end(), is_same_attribute);
   });
   step.is_shared = alike != steps.end() ? alike->is_shared : !step.is_island && is_shared_body(node, *step.body);
+  std::optional<KernelSpec> spec;
   if (!step.is_island && options.backend == Backend::kKernels) {
     if (options.make_kernel) {
       step.kernel = options.make_kernel(node, *step.body, proved, step.operands);
     } else if (step.is_shared) {
-      const KernelSpec spec = kernel_spec(*model, node, proved);
-      step.row = select_kernel(spec, options.isa, &step.why);
-      if (step.row) step.kernel = step.row->make(spec);
+      spec = kernel_spec(*model, node, proved);
+      step.row = select_kernel(*spec, options.isa, &step.why);
     } else {
       step.why = "its body is not a shared one";
     }
   }
-  if (options.backend != Backend::kEvaluator && !step.is_island && !step.kernel)
+  if (options.backend != Backend::kEvaluator && !step.is_island && !step.row && !step.kernel)
     step.tile.emplace(body, proved, step.operands, options.isa);
   steps.push_back(std::move(step));
+  if (steps.back().row) preparation.make(steps.back(), std::move(*spec));
 }
 
 void Prepared::find_separation() {

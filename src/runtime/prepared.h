@@ -37,6 +37,8 @@ struct Spans {
   bool operator==(const Spans&) const = default;
 };
 
+class Preparation;
+
 struct Prepared {
   // kContract if the model cannot be proved or the CPU lacks options.isa.
   Prepared(std::shared_ptr<const Model> model, const SessionOptions& options);
@@ -51,7 +53,7 @@ struct Prepared {
   std::string tokens, sequences;  // the two symbols, if so
 
  private:
-  void prepare(const Node& node, const Ranges& proved, const SessionOptions& options);
+  void prepare(const Node& node, const Ranges& proved, const SessionOptions& options, Preparation& preparation);
   void find_separation();
 };
 
