@@ -32,6 +32,14 @@ struct Lanes {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_max_epi8(codes, _mm_set1_epi8(-127)));
   }
 
+  // The same of x and y, 32 codes.
+  friend void store_clamped(Lanes x, Lanes y, int8_t* p) {
+    const __m256i codes = _mm256_packs_epi16(_mm256_packs_epi32(x.lo, x.hi), _mm256_packs_epi32(y.lo, y.hi));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm256_max_epi8(_mm256_permutevar8x32_epi32(codes, order), _mm256_set1_epi8(-127)));
+  }
+
   friend Lanes operator+(Lanes a, Lanes b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
   friend Lanes operator-(Lanes a, Lanes b) { return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)}; }
   friend Lanes operator<<(Lanes a, Lanes n) { return {_mm256_sllv_epi32(a.lo, n.lo), _mm256_sllv_epi32(a.hi, n.hi)}; }

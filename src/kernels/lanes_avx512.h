@@ -28,6 +28,14 @@ struct Lanes {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_max_epi8(_mm512_cvtsepi32_epi8(v), _mm_set1_epi8(-127)));
   }
 
+  // The same of x and y, 32 codes.
+  friend void store_clamped(Lanes x, Lanes y, int8_t* p) {
+    const __m256i codes = _mm512_cvtsepi16_epi8(_mm512_packs_epi32(x.v, y.v));  // four of x, four of y, ..
+    const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm256_max_epi8(_mm256_permutevar8x32_epi32(codes, order), _mm256_set1_epi8(-127)));
+  }
+
   friend Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_epi32(a.v, b.v)}; }
   friend Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_epi32(a.v, b.v)}; }
   friend Lanes operator<<(Lanes a, Lanes count) { return {_mm512_sllv_epi32(a.v, count.v)}; }

@@ -122,6 +122,7 @@ struct Blocked {
         return (t.times(m).high() + add) >> right;
       };
       int64_t c = 0;
+      for (; c + 32 <= p.head_dim; c += 32) store_clamped(code(c), code(c + 16), context + c);
       for (; c + 16 <= p.head_dim; c += 16) code(c).store_clamped(context + c);
       if (c == p.head_dim) continue;
       int8_t codes[16];
