@@ -155,37 +155,12 @@ std::vector<DataInput> data_inputs(const LoneComposite& c) {
 }
 
 LoneComposite isolate(const Model& model, const Node& node, const Ranges& ranges) {
-  auto lone = std::make_shared<Model>();
-  const Body& body = model.body(node);
-  lone->bodies[node.body] = body;
-  Graph& main = lone->graphs["main"];
-  main.name = model.main().name;
-  std::map<ValueId, ValueId> ids;
-  const auto copy = [&](ValueId id) {
-    Value value = model.main().value(id);
-    for (const Dim& dim : value.shape)
-      for (const std::string& symbol : dim.symbols) lone->symbols[symbol] = model.symbols.at(symbol);
-    return main.add_value(std::move(value));
-  };
-  Node alone = node;
-  for (size_t i = 0; i < node.inputs.size(); ++i) {
-    const auto [known, fresh] = ids.try_emplace(node.inputs[i], -1);
-    if (fresh) {
-      known->second = copy(node.inputs[i]);
-      Value& value = main.value(known->second);
-      if (!value.is_constant()) {
-        value.fact = Fact{ranges.values[body.graph.inputs[i]], "input"};
-        main.inputs.push_back(known->second);
-      }
-    }
-    alone.inputs[i] = known->second;
+  auto lone = std::make_shared<Model>(lone_model(model, node));
+  const Node& alone = lone->main().nodes[0];
+  for (size_t i = 0; i < alone.inputs.size(); ++i) {
+    Value& value = lone->main().value(alone.inputs[i]);
+    if (!value.is_constant()) value.fact = Fact{ranges.values[lone->body(alone).graph.inputs[i]], "input"};
   }
-  for (ValueId& id : alone.outputs) main.outputs.push_back(id = copy(id));
-  main.add_node(std::move(alone));
-  for (const Value& v : body.graph.values)
-    for (const Dim& dim : v.shape)
-      for (const std::string& symbol : dim.symbols)
-        if (const auto it = model.symbols.find(symbol); it != model.symbols.end()) lone->symbols.insert(*it);
   return {std::move(lone), std::make_shared<const std::vector<Ranges>>(1, ranges)};
 }
 

@@ -1,5 +1,6 @@
 #include "graph/model.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "base/hash.h"
@@ -293,6 +294,37 @@ std::string Body::key() const { return cat(graph.name, "@", version, ":", hex64(
 
 std::string constant_name(const std::string& graph, const Value& value) { return graph + "/" + value.name; }
 std::string asset_name(const std::string& asset) { return "assets/" + asset; }
+
+Model lone_model(const Model& model, const Node& node) {
+  Model lone;
+  const Body& body = lone.bodies.emplace(node.body, model.body(node)).first->second;
+  Graph& main = lone.graphs["main"];
+  main.name = model.main().name;
+  std::map<ValueId, ValueId> ids;
+  Node copy = node;
+  for (ValueId& id : copy.inputs) {
+    const auto [at, fresh] = ids.try_emplace(id, -1);
+    if (fresh) {
+      at->second = main.add_value(model.main().value(id));
+      if (!main.value(at->second).is_constant()) main.inputs.push_back(at->second);
+    }
+    id = at->second;
+  }
+  for (ValueId& id : copy.outputs) main.outputs.push_back(id = main.add_value(model.main().value(id)));
+  main.add_node(std::move(copy));
+  const auto mentions = [](const Graph& graph, const std::string& symbol) {
+    return std::any_of(graph.values.begin(), graph.values.end(), [&](const Value& value) {
+      return std::any_of(value.shape.begin(), value.shape.end(), [&](const Dim& dim) {
+        return std::count(dim.symbols.begin(), dim.symbols.end(), symbol) != 0;
+      });
+    });
+  };
+  for (const auto& [name, symbol] : model.symbols)
+    if (mentions(main, name) || mentions(body.graph, name) ||
+        (!symbol.largest_of.empty() && main.find(symbol.largest_of) >= 0))
+      lone.symbols.emplace(name, symbol);
+  return lone;
+}
 
 std::string model_to_json(const Model& model) {
   refuse_nonfinite(model);

@@ -40,6 +40,10 @@ struct Model {
   const Body& body(const Node& composite) const { return bodies.at(composite.body); }
 };
 
+// A model whose main graph is one composite of `model`, its only node. Values keep their names; symbols are those that
+// they or its body speak of.
+Model lone_model(const Model& model, const Node& node);
+
 // graph.json of a .dyad file: everything but constants and assets, which are tensors of the file, referred to by name.
 std::string model_to_json(const Model& model);
 // Throws kMalformed naming `where` and the key; verifies every graph. `constant(name)` returns the tensor of the file.

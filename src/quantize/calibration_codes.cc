@@ -7,45 +7,6 @@
 #include "runtime/session.h"
 
 namespace dyadic {
-namespace {
-
-bool mentions(const Graph& graph, const std::string& symbol) {
-  return std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId id) {
-    const Shape& shape = graph.value(id).shape;
-    return std::any_of(shape.begin(), shape.end(),
-                       [&](const Dim& dim) { return std::count(dim.symbols.begin(), dim.symbols.end(), symbol) != 0; });
-  });
-}
-
-// A model of one composite of another.
-Model model_of(const Model& model, const Node& node) {
-  Model single;
-  single.bodies.emplace(node.body, model.body(node));
-  Graph& graph = single.graphs["main"];
-  graph.name = "main";
-  std::map<ValueId, ValueId> ids;
-  Node copy = node;
-  for (ValueId& id : copy.inputs) {
-    const Value& value = model.main().value(id);
-    const auto [at, fresh] = ids.try_emplace(id, -1);
-    if (fresh)
-      at->second = value.is_constant() ? graph.add_constant(value.name, value.constant) : graph.add_input(value);
-    id = at->second;
-  }
-  for (ValueId& id : copy.outputs) {
-    id = graph.add_value(model.main().value(id));
-    graph.outputs.push_back(id);
-  }
-  graph.add_node(std::move(copy));
-  for (const auto& [name, symbol] : model.symbols)
-    if (symbol.largest_of.empty() ? mentions(graph, name) : graph.find(symbol.largest_of) >= 0)
-      single.symbols[name] = symbol;
-  promise_inputs(single);
-  return single;
-}
-
-}  // namespace
-
 void promise_inputs(Model& model) {
   Graph& main = model.main();
   for (ValueId id : main.inputs) {
@@ -68,7 +29,9 @@ void CalibrationCodes::run_new() {
       fail(ErrorKind::kContract, "fit.bias needs integer layers before it; ", node.name, " (", node.op, ") is none");
     SessionOptions options;
     options.threads = threads_;
-    Session session(std::make_shared<const Model>(model_of(model_, node)), options);
+    auto lone = std::make_shared<Model>(lone_model(model_, node));
+    promise_inputs(*lone);
+    Session session(lone, options);
     const Graph& single = session.model().main();
     for (size_t batch = 0; batch < codes_.size(); ++batch) {
       std::map<std::string, Tensor> feeds;
