@@ -137,6 +137,24 @@ void lower_regions(LoweringContext& context, const Partition& parts, const std::
   promise_inputs(model);
 }
 
+// Products whose bias the recipe corrects; those that it keeps in float have nothing to correct.
+std::vector<int> nodes_with_bias_fits(const Graph& real, const std::vector<Answers>& answers, const Partition& parts) {
+  std::vector<int> nodes;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const int n = static_cast<int>(i);
+    if (!answers[i].fit.count("bias") || is_float(answers[i])) continue;
+    const bool is_product = std::any_of(parts.regions.begin(), parts.regions.end(), [&](const auto& region) {
+      const auto& products = region.second.part("product");
+      return std::find(products.begin(), products.end(), n) != products.end();
+    });
+    if (!is_product)
+      fail(ErrorKind::kContract, "node ", real.nodes[i].name, " (", real.nodes[i].op,
+           "): fit.bias corrects products, which this is not part of; name their op in its rule");
+    nodes.push_back(n);
+  }
+  return nodes;
+}
+
 // The ranges that restructuring may read.
 std::map<std::string, ChannelRange> ranges_read(const Graph& source, const Recipe& recipe, const Registry& registry,
                                                 const std::map<std::string, ChannelRange>& ranges) {
@@ -233,11 +251,10 @@ Quantized quantize(const Graph& source, const Symbols& symbols, const Recipe& re
   model.symbols = symbols;
   LoweringContext context(real, registry, answers, model);
   CalibrationCodes codes(model, calibration, options.threads);
-  for (size_t n = 0; n < answers.size(); ++n)
-    if (answers[n].fit.count("bias")) {
-      codes.watch(real.nodes[n].outputs[0]);
-      context.codes = &codes;
-    }
+  for (int n : nodes_with_bias_fits(real, answers, parts)) {
+    codes.watch(real.nodes[n].outputs[0]);
+    context.codes = &codes;
+  }
   const auto wishes = distinct_wishes(context, parts);
   result.calibration = {graph_digest(source), ranges_read(source, recipe, registry, ranges),
                         fit_edges(context, wishes, calibration, options.threads)};

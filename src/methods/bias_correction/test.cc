@@ -113,5 +113,19 @@ TEST(BiasCorrection, OtherQuestionsDoNotKnowIt) {
   EXPECT_THAT(refused("[[rule]]\nencode.bias = \"affine\""), HasSubstr("unknown role 'bias' in 'encode'"));
 }
 
+TEST(BiasCorrection, OnlyProductsHaveABiasToCorrect) {
+  const test::ToyEncoder toy;
+  for (const char* rule : {"op = \"LayerNormalization\"", "op = [\"Gemm\", \"Gelu\"]", ""}) {
+    const Recipe recipe = recipe_and(cat("[[rule]]\n", rule, "\nfit.bias = \"bias-correction\"\n"));
+    try {
+      quantize(toy.graph(), toy.symbols(), recipe, registry(), {toy.feeds(8, 1)});
+      ADD_FAILURE() << rule;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kContract);
+      EXPECT_THAT(e.what(), HasSubstr("fit.bias corrects products, which this is not part of")) << rule;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace dyadic
