@@ -101,11 +101,6 @@ Partition partition(const Graph& real, const std::vector<Answers>& answers) {
   return result;
 }
 
-const Part& default_fit() {
-  static const Part fit{"min-max", {}};
-  return fit;
-}
-
 WishAnswer LoweringContext::answer(ValueId value, int node, const std::string& role) const {
   const auto find = [](const std::map<std::string, Part>& parts, const std::string& key) -> const Part* {
     const auto it = parts.find(key);
@@ -129,7 +124,7 @@ WishAnswer LoweringContext::answer(ValueId value, int node, const std::string& r
   if (!encode)
     fail(ErrorKind::kContract, "the recipe gives no encode.", role, " for node ", real.nodes[node].name, " (",
          real.nodes[node].op, "); add a rule with op = \"", real.nodes[node].op, "\" and encode.", role);
-  return {*encode, fit ? *fit : default_fit()};
+  return {*encode, fit ? *fit : registry.default_fit()};
 }
 
 const Encoding& LoweringContext::encoding(ValueId value, int node, const std::string& role) const {

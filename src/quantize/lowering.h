@@ -62,9 +62,6 @@ struct WishAnswer {
   bool operator<(const WishAnswer& o) const { return std::tie(encode, fit) < std::tie(o.encode, o.fit); }
 };
 
-// How ranges are found where a recipe does not say.
-const Part& default_fit();
-
 // A core Value that carries a real one.
 struct Edge {
   Encoding encoding;

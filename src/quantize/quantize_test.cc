@@ -335,7 +335,9 @@ TEST(Quantize, AMissingAnswerIsNamed) {
               HasSubstr("no softmax approximation for node encoder/layer.0/attention/self"));
   EXPECT_THAT(refusal([&] { quantized(toy, cut("approximate = \"exact-table\"")); }),
               HasSubstr("no approximation of Gelu for node encoder/layer.0/intermediate/function"));
-  EXPECT_THAT(refusal([&] { quantized(toy, cut("approximate = { integer-layer-norm = { multiplier_bits = 10, sum_bits = 15 } }")); }),
+  EXPECT_THAT(refusal([&] {
+                quantized(toy, cut("approximate = { integer-layer-norm = { multiplier_bits = 10, sum_bits = 15 } }"));
+              }),
               HasSubstr("no approximation of LayerNormalization for node embeddings/LayerNorm"));
 }
 

@@ -126,6 +126,11 @@ class Registry {
  public:
   void add(EncodePart part) { encodes_[part.info.name] = std::move(part); }
   void add(FitPart part) { fits_[part.info.name] = std::move(part); }
+  // The same, and how ranges are found where a recipe does not say.
+  void add_default(FitPart part) {
+    default_fit_ = {part.info.name, {}};
+    add(std::move(part));
+  }
   void add(BiasPart part) { biases_[part.info.name] = std::move(part); }
   void add(UnaryPart part) { unaries_[part.info.name] = std::move(part); }
   void add(SoftmaxPart part) { softmaxes_[part.info.name] = std::move(part); }
@@ -134,6 +139,7 @@ class Registry {
 
   const EncodePart& encode(const std::string& name) const;
   const FitPart& fit(const std::string& name) const;
+  const Part& default_fit() const { return default_fit_; }
   const BiasPart& bias(const std::string& name) const;
   const UnaryPart* unary(const std::string& name) const;
   const SoftmaxPart* softmax(const std::string& name) const;
@@ -148,6 +154,7 @@ class Registry {
  private:
   std::map<std::string, EncodePart> encodes_;
   std::map<std::string, FitPart> fits_;
+  Part default_fit_;
   std::map<std::string, BiasPart> biases_;
   std::map<std::string, UnaryPart> unaries_;
   std::map<std::string, SoftmaxPart> softmaxes_;

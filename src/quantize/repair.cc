@@ -50,7 +50,8 @@ class Proposer {
         carried_(reference.provenance.carried),
         main_(reference.model.main()),
         recipe_(recipe),
-        vocabulary_(registry.vocabulary()) {}
+        vocabulary_(registry.vocabulary()),
+        default_fit_(registry.default_fit()) {}
 
   void propose(const std::string& cause, const std::vector<std::string>& layers) {
     const std::string whom = layers[0] + (layers.size() > 1 ? cat(" and ", layers.size() - 1, " more") : "");
@@ -70,14 +71,17 @@ class Proposer {
     const auto parts = vocabulary_.parts.find("fit.bias");
     if (parts == vocabulary_.parts.end() || parts->second.empty()) return;
     std::vector<std::string> layers;
+    std::set<std::string> ops;
     for (const auto& [lowering, region] : parts_.regions)
-      for (int n : region.nodes)
-        if (real_.nodes[n].op == "Gemm" && !answers_for(recipe_, real_, real_.nodes[n]).fit.count("bias") &&
-            (layers.empty() || layers.back() != region.name))
-          layers.push_back(region.name);
+      for (int n : region.part("product")) {
+        if (answers_for(recipe_, real_, real_.nodes[n]).fit.count("bias")) continue;
+        ops.insert(real_.nodes[n].op);
+        if (layers.empty() || layers.back() != region.name) layers.push_back(region.name);
+      }
     if (layers.empty()) return;
     add(layers, "corrected biases of all products",
-        "[[rule]]\nop = \"Gemm\"\nfit.bias = \"" + parts->second.begin()->first + "\"\n");
+        "[[rule]]\nop = " + quoted_list({ops.begin(), ops.end()}) + "\nfit.bias = \"" + parts->second.begin()->first +
+            "\"\n");
   }
 
   std::vector<Repair> repairs;
@@ -164,7 +168,7 @@ class Proposer {
 
   void change_fit(const std::vector<std::string>& layers, const std::string& of, const std::vector<Place>& places) {
     if (places.empty()) return;
-    const std::string now = places[0].fit.name.empty() ? default_fit().name : places[0].fit.name;
+    const std::string now = places[0].fit.name.empty() ? default_fit_.name : places[0].fit.name;
     for (const auto& [name, part] : vocabulary_.parts.at("fit")) {
       if (name == now) continue;
       const auto line = [&fit = name](const std::string& role) { return cat("fit.", role, " = \"", fit, '"'); };
@@ -199,6 +203,7 @@ class Proposer {
   const Graph& main_;
   const Recipe& recipe_;
   const RecipeVocabulary vocabulary_;
+  const Part default_fit_;
 };
 
 }  // namespace

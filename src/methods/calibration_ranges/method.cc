@@ -177,10 +177,11 @@ FitPart fit(PartInfo info) {
 }  // namespace
 
 void register_calibration_ranges(Registry& registry) {
-  registry.add(fit<make_min_max>({"min-max",
-                                  "the smallest and largest value seen, times a headroom",
-                                  "Jacob et al. 2018, arXiv:1712.05877",
-                                  {{"headroom", "factor 1..1024 for values not seen in calibration, default 1"}}}));
+  registry.add_default(
+      fit<make_min_max>({"min-max",
+                         "the smallest and largest value seen, times a headroom",
+                         "Jacob et al. 2018, arXiv:1712.05877",
+                         {{"headroom", "factor 1..1024 for values not seen in calibration, default 1"}}}));
   registry.add(fit<make_percentile>({"percentile",
                                      "the range that leaves a share of the values outside on either side",
                                      "Wu et al. 2020, arXiv:2004.09602",
