@@ -130,9 +130,9 @@ Action add_inspect(CLI::App& app) {
       "Prints size, multiply-accumulates by operand widths, float islands, the lemmas that its proof rests on, and a\n"
       "line for each composite (its bound: how far from its meaning, in steps of its code) and each edge between "
       "them.\n"
-      "JSON: {\"kind\", \"parameters\", \"file_bytes\", \"table_bytes\", \"total_macs\", \"macs\", \"islands\", "
-      "\"lemmas\",\n"
-      "\"edges\", \"composites\", \"metadata\"}",
+      "JSON: {\"kind\", \"length\", \"parameters\", \"file_bytes\", \"table_bytes\", \"total_macs\", \"macs\", "
+      "\"islands\",\n"
+      "\"lemmas\", \"edges\", \"composites\", \"constants\", \"metadata\"}",
       {"dyadic inspect minilm.dyad --length 128", "dyadic inspect minilm.dyad --bodies",
        "dyadic inspect all-MiniLM-L6-v2"});
   return [options](const Common& common) { return inspect(*options, common); };

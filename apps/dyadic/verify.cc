@@ -122,9 +122,11 @@ Action add_verify(CLI::App& app) {
       "the extreme codes of every layer, and compares all codes. --seed draws the texts, the codes and the faults.\n"
       "Exit code 1 and the first difference (layer, backend, index) if any executor disagrees, or if a planted fault\n"
       "is missed.\n"
-      "JSON: {\"integer_only\", \"islands\", \"lemmas\", \"texts\", \"tokens\", \"backends\", \"skipped\", \"layers\": "
-      "[{\"name\",\n"
-      "\"composite\", \"hashes\"}], \"equal\", \"first_difference\", \"differences\", \"inject\"}",
+      "JSON: {\"integer_only\", \"islands\", \"lemmas\", \"texts\", \"tokens\", \"longest\", \"extreme\": "
+      "{\"batches\", "
+      "\"rows\"},\n"
+      "\"backends\", \"skipped\", \"layers\": [{\"name\", \"composite\", \"hashes\"}], \"equal\", "
+      "\"first_difference\", \"differences\", \"inject\"}",
       {"dyadic verify minilm.dyad", "dyadic verify minilm.dyad --inject 50 --seed 7 --json"});
   return [request](const Common& common) { return verify(*request, common); };
 }

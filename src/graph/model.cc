@@ -320,8 +320,8 @@ Model lone_model(const Model& model, const Node& node) {
     });
   };
   for (const auto& [name, symbol] : model.symbols)
-    if (mentions(main, name) || mentions(body.graph, name) ||
-        (!symbol.largest_of.empty() && main.find(symbol.largest_of) >= 0))
+    if (symbol.largest_of.empty() ? mentions(main, name) || mentions(body.graph, name)
+                                  : main.find(symbol.largest_of) >= 0)
       lone.symbols.emplace(name, symbol);
   return lone;
 }

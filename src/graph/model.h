@@ -41,7 +41,7 @@ struct Model {
 };
 
 // A model whose main graph is one composite of `model`, its only node. Values keep their names; symbols are those that
-// they or its body speak of.
+// they or its body speak of, and those that are the largest of one of them.
 Model lone_model(const Model& model, const Node& node);
 
 // graph.json of a .dyad file: everything but constants and assets, which are tensors of the file, referred to by name.

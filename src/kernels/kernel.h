@@ -67,7 +67,7 @@ struct KernelRow {
   std::unique_ptr<Kernel> (*make)(const KernelSpec& spec);  // packs parameters
 };
 
-// Every row of every folder's kernels.inc: fastest first within a composite, portable last.
+// Every row of kernels.inc: fastest first within a composite, portable last.
 std::span<const KernelRow> kernel_rows();
 // The first row for spec.composite with isa <= `isa` that does not reject; nullptr with reasons in *why otherwise.
 const KernelRow* select_kernel(const KernelSpec& spec, Isa isa, std::string* why = nullptr);

@@ -137,20 +137,19 @@ void lower_regions(LoweringContext& context, const Partition& parts, const std::
   promise_inputs(model);
 }
 
-// Products whose bias the recipe corrects; those that it keeps in float have nothing to correct.
-std::vector<int> nodes_with_bias_fits(const Graph& real, const std::vector<Answers>& answers, const Partition& parts) {
+// Products whose bias the recipe corrects. Those that it keeps in float have nothing to correct; kContract for others.
+std::vector<int> nodes_with_bias_fits(const Graph& real, const std::vector<Answers>& answers) {
+  std::set<int> products;
+  for (const auto& [lowering, region] : partition(real).regions)
+    products.insert(region.part("product").begin(), region.part("product").end());
   std::vector<int> nodes;
   for (size_t i = 0; i < answers.size(); ++i) {
     const int n = static_cast<int>(i);
-    if (!answers[i].fit.count("bias") || is_float(answers[i])) continue;
-    const bool is_product = std::any_of(parts.regions.begin(), parts.regions.end(), [&](const auto& region) {
-      const auto& products = region.second.part("product");
-      return std::find(products.begin(), products.end(), n) != products.end();
-    });
-    if (!is_product)
+    if (!answers[i].fit.count("bias")) continue;
+    if (!products.count(n))
       fail(ErrorKind::kContract, "node ", real.nodes[i].name, " (", real.nodes[i].op,
            "): fit.bias corrects products, which this is not part of; name their op in its rule");
-    nodes.push_back(n);
+    if (!is_float(answers[i])) nodes.push_back(n);
   }
   return nodes;
 }
@@ -251,7 +250,7 @@ Quantized quantize(const Graph& source, const Symbols& symbols, const Recipe& re
   model.symbols = symbols;
   LoweringContext context(real, registry, answers, model);
   CalibrationCodes codes(model, calibration, options.threads);
-  for (int n : nodes_with_bias_fits(real, answers, parts)) {
+  for (int n : nodes_with_bias_fits(real, answers)) {
     codes.watch(real.nodes[n].outputs[0]);
     context.codes = &codes;
   }
@@ -298,6 +297,7 @@ std::optional<std::string> rehearse(const Graph& source, const Symbols& symbols,
   const Graph real = restructure(source, recipe, registry, calibration.ranges, nullptr, nullptr);
   const std::vector<Answers> answers = all_answers(recipe, real, nullptr);
   const Partition parts = partition(real, answers);
+  nodes_with_bias_fits(real, answers);
   Model model;
   model.symbols = symbols;
   LoweringContext context(real, registry, answers, model);

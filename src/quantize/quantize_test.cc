@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "graph/evaluator.h"
 #include "graph/ranges.h"
 #include "graph/verifier.h"
 #include "io/huggingface/importer.h"
@@ -418,6 +419,89 @@ TEST(Quantize, DeadChannelsAndConstantActivations) {
       quantize(graph, toy.symbols(), default_recipe(), registry(), {toy.feeds(24, 1), toy.feeds(24, 2)});
   expect_integer(q);
   EXPECT_GE(agreement(graph, q.model, toy.feeds(16, 50)).mean, 0.98);
+}
+
+// Against the exact norm of what the codes of both terms mean, on rows whose sum deviates by at least 512 of its steps:
+// random ones, and constant magnitudes beside one outlier, where an error of a ratio moves every element alike.
+TEST(Quantize, NormsOfResidualSumsStayWithinTheirPublishedBound) {
+  const test::ToyEncoder toy;
+  const Graph real = toy.graph();
+  Random random(test::seed(), 7);
+  for (const char* sums : {"sum_bits = 31", "sum_bits = 15", "sum_bits = 12"}) {
+    std::string text = default_recipe().text;
+    const std::string narrow = "sum_bits = 15", migration = "restructure.scale-migration = { alpha = 0.7 }";
+    text.replace(text.find(narrow), narrow.size(), sums);
+    text.erase(text.find(migration), migration.size());
+    const Model model = quantized(toy, parse(text)).model;
+    const Graph& main = model.main();
+    int norms = 0, rows = 0;
+    double worst = 0;
+    for (const Node& node : main.nodes) {
+      if (node.op != "add_norm") continue;
+      ++norms;
+      const Body& body = model.body(node);
+      std::map<std::string, Tensor> operands;
+      std::map<std::string, int64_t> parameter;
+      for (size_t i = 0; i < node.inputs.size(); ++i) {
+        const Value& value = main.value(node.inputs[i]);
+        const std::string& name = body.graph.value(body.graph.inputs[i]).name;
+        if (value.is_constant()) {
+          operands[name] = value.constant;
+          parameter[name] = value.constant.at(0);
+        }
+      }
+      const Node& norm =
+          *std::find_if(real.nodes.begin(), real.nodes.end(), [&](const Node& n) { return n.name == node.name; });
+      const float *gamma = real.value(norm.inputs[1]).constant.data<float>(),
+                  *beta = real.value(norm.inputs[2]).constant.data<float>();
+      const double scale[] = {main.value(node.inputs[0]).encoding->scale[0],
+                              main.value(node.inputs[1]).encoding->scale[0]};
+      // Steps of the sum in a step of each term, as the model has them.
+      const double ratio[] = {std::ldexp(parameter["sublayer_m"], -static_cast<int>(parameter["sublayer_s"])) / 256,
+                              std::ldexp(parameter["identity_m"], -static_cast<int>(parameter["identity_s"])) / 256};
+      const auto& bounds = std::get<std::vector<double>>(node.attributes.at("bound"));
+      const int64_t n = real.value(norm.inputs[1]).constant.count();
+      for (int trial = 0; trial < 200; ++trial) {
+        std::vector<int16_t> codes[2];
+        const double amplitude = std::ldexp(1, 8 + static_cast<int>(random.below(7)));
+        for (int term = 0; term < 2; ++term)
+          for (int64_t c = 0; c < n; ++c) {
+            double x = trial % 2 ? amplitude * test::normal(random) : term ? 0 : c % 2 ? amplitude : -amplitude;
+            if (trial % 2 == 0 && c == 0) x = term ? amplitude * std::sqrt(n) : 0;
+            codes[term].push_back(static_cast<int16_t>(std::clamp(x / ratio[term], -32767.0, 32767.0)));
+          }
+        std::vector<double> sum;
+        double mean = 0, square = 0, largest = 0;
+        for (int64_t c = 0; c < n; ++c) {
+          sum.push_back(codes[0][c] * scale[0] + codes[1][c] * scale[1]);
+          mean += sum.back() / static_cast<double>(n);
+          largest = std::max(largest, std::fabs(codes[0][c] * ratio[0] + codes[1][c] * ratio[1]));
+        }
+        for (double x : sum) square += (x - mean) * (x - mean);
+        const double deviation = std::sqrt(square / static_cast<double>(n)), step = scale[1] / ratio[1];
+        if (deviation < 512 * step || largest > 32766) continue;
+        ++rows;
+        for (int term = 0; term < 2; ++term)
+          operands[term ? "identity" : "sublayer"] = Tensor::from<int16_t>({1, n}, codes[term]);
+        std::vector<Tensor> inputs;
+        for (ValueId id : body.graph.inputs) inputs.push_back(operands.at(body.graph.value(id).name));
+        const std::vector<Tensor> results = evaluate(body.graph, inputs);
+        for (size_t j = 0; j < results.size(); ++j) {
+          const Encoding& e = *main.value(node.outputs[j]).encoding;
+          for (int64_t c = 0; c < n; ++c) {
+            const double want = ((sum[c] - mean) / deviation * gamma[c] + beta[c]) / e.scale[0];
+            if (std::fabs(want) > static_cast<double>(e.codes.hi)) continue;
+            const double error = std::fabs(want - static_cast<double>(results[j].at(c)));
+            EXPECT_LE(error, bounds[j]) << node.name << ", " << sums << ", output " << j;
+            worst = std::max(worst, error / bounds[j]);
+          }
+        }
+      }
+    }
+    EXPECT_EQ(norms, 4);
+    EXPECT_GT(rows, 100);
+    std::printf("%s: %d rows, largest error %.3f of what is published\n", sums, rows, worst);
+  }
 }
 
 }  // namespace

@@ -26,11 +26,10 @@ struct CommonShift {
 };
 CommonShift encode_ratios(const std::vector<double>& ratios, const std::string& what, int bits = 31);
 
-// The two ratios of a sum over one shift, by multipliers of at most `bits` bits (2..15). The sum's unit grows by
-// `growth`
-// >= 1, so that the larger |ratio| / growth is a whole number k >= 64 and needs no rounding: growth < 1 + 1/k.
-// ratios[i] / growth = m[i] / 2^s; the smaller is off by at most half of 1 / 2^s. Nothing if there are no such k and s
-// >= 1.
+// The two ratios of a sum over one shift, by multipliers of at most `bits` bits (8..15): the sum's unit grows by
+// `growth` (at least 1, below 1 + 1/k) so that the larger |ratio| / growth is a whole number k of 64 or more, which
+// needs no rounding. ratios[i] / growth = m[i] / 2^s, s at least 1; the smaller is off by at most 2^-(s+1). Nothing if
+// there is no such k and s.
 struct SumRatios {
   std::array<int32_t, 2> m{};
   int s = 1;

@@ -1,5 +1,5 @@
-// Recipes: TOML files of rules that cascade. A rule selects nodes of the real graph and answers the five questions
-// (encode, fit, approximate, restructure, update) for their roles. docs/recipes is the user's view.
+// Recipes: TOML files of rules that cascade. A rule selects nodes of the real graph and answers the four questions
+// (encode, fit, approximate, restructure) for their roles. docs/recipes.md is the user's view.
 #pragma once
 #include <cstdint>
 #include <map>

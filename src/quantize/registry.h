@@ -104,7 +104,7 @@ struct NormPart {
   double (*unit)(const Part& part, int64_t n);
   // Most significant bits of the multipliers of an output's channels, 2..31.
   int (*multiplier_bits)(const Part& part) = [](const Part&) { return 31; };
-  // Most bits of the two ratios of a residual sum, 8..15: encode_sum_ratios (quantize/ratio.h). 31: each by itself.
+  // Most bits of the two ratios of a residual sum, 12..15: encode_sum_ratios (quantize/ratio.h). 31: each by itself.
   int (*sum_bits)(const Part& part) = [](const Part&) { return 31; };
 };
 

@@ -54,15 +54,17 @@ bool is_same_attribute(const std::pair<const std::string, Attribute>& a,
 
 }  // namespace
 
-// Proves a model and makes kernels while its composites are prepared in order: one thread proves, then it and the
-// others take kernels off a queue. So does the caller, whenever the proof that it wants next is not there yet.
+// Proves a model and makes kernels while its composites are prepared in order. One thread proves and then takes kernels
+// off a queue as the others do from the start; so does the caller, whenever the proof that it wants next is not there
+// yet, and in finish().
 class Preparation {
  public:
   // `proof`: given already, or made here.
   Preparation(const Model& model, std::shared_ptr<const std::vector<Ranges>> proof, int threads)
       : model_(model), given_(std::move(proof)) {
     proofs_.reserve(model.main().nodes.size());
-    const int count = std::max(1, threads - 1);
+    const int nodes = static_cast<int>(model.main().nodes.size());
+    const int count = std::max(1, std::min(threads - 1, nodes - 1));
     threads_.reserve(static_cast<size_t>(count));
     try {
       for (int i = 0; i < count; ++i)
@@ -82,7 +84,7 @@ class Preparation {
   Preparation(const Preparation&) = delete;
   Preparation& operator=(const Preparation&) = delete;
 
-  // The proof of node n; throws what prove_model threw.
+  // The proof of node n; throws the first error of proving or making.
   const Ranges& proof(size_t n) {
     if (given_) return given_->at(n);
     std::unique_lock lock(mutex_);
@@ -97,7 +99,7 @@ class Preparation {
     queue_.push_back({&step, std::move(spec)});
     changed_.notify_all();
   }
-  // Waits for all kernels; throws what making one threw.
+  // Waits for all kernels; throws the first error of proving or making.
   void finish() {
     close();
     make_all();

@@ -3,6 +3,8 @@
 #include <numeric>
 #include <thread>
 
+#include "graph/ranges.h"
+#include "kernels/kernel.h"
 #include "runtime/container.h"
 #include "runtime/session.h"
 #include "support.h"
@@ -74,6 +76,45 @@ TEST(Session, EightSessionsOfOneModelRunAtOnce) {
     threads.emplace_back([&] { mine = Session(model, {}).run(feeds).at("embedding") == expected; });
   for (auto& thread : threads) thread.join();
   EXPECT_THAT(equal, testing::Each(1));
+}
+
+TEST(Session, PackedByAnyNumberOfThreadsItIsTheSame) {
+  const auto model = load_model(test::source_path("models/golden/tiny.dyad"));
+  const Feeds feeds = texts({11, 4}, 1);
+  const Tensor expected = Session(model, {}).run(feeds).at("embedding");
+  auto proof = std::make_shared<std::vector<Ranges>>();
+  prove_model(*model, [&](Ranges ranges) { proof->push_back(std::move(ranges)); });
+  for (const int threads : {1, 2, 3, 16}) {
+    EXPECT_EQ(Session(model, {.threads = threads}).run(feeds).at("embedding"), expected) << threads;
+    EXPECT_EQ(Session(model, {.threads = threads, .proof = proof}).run(feeds).at("embedding"), expected) << threads;
+  }
+}
+
+// What fails is said, and no thread is left behind, wherever it fails.
+TEST(Session, AFailureWhilePackingIsThrown) {
+  const auto good = load_model(test::source_path("models/golden/tiny.dyad"));
+  const auto refused = [](const std::shared_ptr<const Model>& model, SessionOptions options) {
+    try {
+      Session(model, std::move(options));
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  for (const int threads : {1, 16}) {
+    auto unproved = std::make_shared<Model>(*good);  // a shift of the last norm is outside what its body takes
+    for (Value& value : unproved->main().values)
+      if (value.is_constant() && value.name.ends_with("layer.1/output/LayerNorm/out0_s"))
+        value.constant = Tensor::from<uint8_t>({1}, {63});
+    EXPECT_THAT(refused(unproved, {.threads = threads}), testing::HasSubstr("layer.1/output/LayerNorm"));
+    size_t made = 0;
+    SessionOptions options{.threads = threads};
+    options.make_kernel = [&](const Node&, const Body&, const Ranges&, const std::vector<Tensor>&) {
+      if (++made == 3) fail(ErrorKind::kContract, "no kernel today");
+      return std::unique_ptr<Kernel>();
+    };
+    EXPECT_EQ(refused(good, options), "no kernel today");
+  }
 }
 
 TEST(Session, AFailedRunLetsTheNextOneIn) {

@@ -286,14 +286,16 @@ TEST_F(Norm, AddOfPairs) {
     check_add(n, x, y, a, b, both(n), false);
     check_add(n, y, x, codes(3 * n), codes(3 * n), both(n), false);
   };
-  for (int s : {1, 2, 6, 7, 8, 14, 15})
-    for (int64_t k : {1, 2, 181, 255, 32767}) {
-      const auto whole = std::min<int64_t>(k << s, INT32_MAX);
+  for (int s : {1, 2, 6, 7, 8, 14})
+    for (int64_t k : {1, 2, 127, 255, 16383}) {
+      const int64_t whole = k << s;
       for (int64_t m : {0, 1, 23457, 32767, 32768})
-        for (int other : {s, 1, 15}) {
+        for (int other : {s, 1, 6, 8, 15}) {
           check_both({static_cast<int32_t>(m), static_cast<uint8_t>(other)},
                      {static_cast<int32_t>(whole), static_cast<uint8_t>(s)});
           check_both({static_cast<int32_t>(-m), static_cast<uint8_t>(other)},
+                     {static_cast<int32_t>(-whole), static_cast<uint8_t>(s)});
+          check_both({static_cast<int32_t>(m), static_cast<uint8_t>(other)},
                      {static_cast<int32_t>(-whole), static_cast<uint8_t>(s)});
         }
     }
@@ -308,7 +310,7 @@ TEST_F(Norm, PairsServeWhatTheyFit) {
   if (detected_isa() == Isa::kPortable) GTEST_SKIP() << "SKIPPED: " << cpu_model() << " has no vectors that pair words";
   EXPECT_TRUE(serves({23456, 7}, {179 << 7, 7}));
   EXPECT_TRUE(serves({179 << 7, 7}, {-23457, 7}));
-  EXPECT_TRUE(serves({23457, 7}, {179, 0}));
+  EXPECT_TRUE(serves({23457, 7}, {179 << 9, 9}));    // over the other's shift
   EXPECT_FALSE(serves({23457, 7}, {23457, 7}));      // both are rounded
   EXPECT_FALSE(serves({32768, 7}, {179 << 7, 7}));   // no word
   EXPECT_FALSE(serves({32767, 15}, {1 << 15, 15}));  // whole, but 2^15 is no word

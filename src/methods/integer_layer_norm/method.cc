@@ -15,8 +15,8 @@ int multiplier_bits(const Part& part) {
 
 int sum_bits(const Part& part) {
   const int64_t bits = part.integer("sum_bits", 31);
-  if (bits != 31 && (bits < 8 || bits > 15))
-    fail(ErrorKind::kMalformed, "integer-layer-norm: sum_bits must be 8..15 or 31, not ", bits);
+  if (bits != 31 && (bits < 12 || bits > 15))
+    fail(ErrorKind::kMalformed, "integer-layer-norm: sum_bits must be 12..15 or 31, not ", bits);
   return static_cast<int>(bits);
 }
 
@@ -28,7 +28,7 @@ void register_integer_layer_norm(Registry& registry) {
                          "I-BERT, arXiv:2101.01321, in an exact form of this project",
                          {{"multiplier_bits", "most significant bits of an output's multipliers, 2..31, default 31"},
                           {"sum_bits",
-                           "most bits of the ratios of a residual sum, 8..15: one shift for both, the larger a whole "
+                           "most bits of the ratios of a residual sum, 12..15: one shift for both, the larger a whole "
                            "number, so that kernels take one product for both; default 31: each by itself"}},
                          [](const Part& part) {
                            multiplier_bits(part);

@@ -63,6 +63,12 @@ struct NormEmission {
 };
 
 // Every wished output: gamma, beta and the migrating factor become its multipliers and its offset with 8 fraction bits.
+// Bounds are of rows whose standard deviation is at least this many steps of the sum, 1/64 of what its codes hold.
+constexpr double kLeastDeviation = 512;
+
+// Steps of the sum by which the codes of a sum of so many terms, or their mean, are off.
+double sum_rounding(size_t terms) { return 0.5 + (static_cast<double>(terms) + 1) * 0x1p-9; }
+
 // `sum_error` bounds what separates the sum from the exact one, in steps of the sum.
 NormEmission emit_outputs(LoweringContext& context, const Region& region, double unit, int bits, double sum_error) {
   const Graph& real = context.real;
@@ -106,16 +112,16 @@ NormEmission emit_outputs(LoweringContext& context, const Region& region, double
       emission.types.push_back(e.storage);
       edge->core = context.define(value, e.storage, e, e.storage == DataType::kI8 ? ":i8" : ":i16");
       emission.outputs.push_back(edge->core);
-      // For rows whose standard deviation is at least 32 steps of the sum: it moves a normalised value by less than
-      // twice its own error / 32. A multiplier is off by at most half a unit.
+      // Centring at most doubles the sum's error, and the deviation changes by it: (2 + |z|) errors / deviation of a
+      // normalised z, |z| <= sqrt(n - 1). y is off by less than a unit, a multiplier by at most half of one, what
+      // follows rounds by 1/2 and 2/512.
       const double multiplier = std::sqrt(static_cast<double>(gamma.count())) / unit * std::ldexp(0.5, -m.s) / 256;
-      emission.bound.push_back(0.51 + largest * sum_error / 16 + multiplier);
+      const double root = std::sqrt(static_cast<double>(gamma.count()) - 1);
+      emission.bound.push_back(0.504 + largest * (sum_error * (2 + root) / kLeastDeviation + unit) + multiplier);
     }
   if (emission.types.empty()) fail(ErrorKind::kContract, region.name, ": nothing wishes an encoding of its result");
   return emission;
 }
-
-constexpr double kSumRounding = 0.5;  // of a step; those at 1/256 of a step are in the 0.51 of an output's bound
 
 const NormPart& norm_part(LoweringContext& context, int norm) {
   const auto& approximation = context.answers(norm).approximate;
@@ -199,8 +205,9 @@ void lower_embed_norm(LoweringContext& context, const Region& region) {
     parameters.push_back(context.constant(name + "_m", multiplier_tensor(m)));
     parameters.push_back(context.constant(name + "_s", shift_tensor(s)));
   }
-  NormEmission outputs = emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n),
-                                      part.multiplier_bits(*context.answers(norm).approximate), kSumRounding);
+  NormEmission outputs =
+      emit_outputs(context, region, part.unit(*context.answers(norm).approximate, n),
+                   part.multiplier_bits(*context.answers(norm).approximate), sum_rounding(tables.size()));
   std::vector<ValueId> inputs = indices;
   inputs.insert(inputs.end(), parameters.begin(), parameters.end());
   inputs.insert(inputs.end(), outputs.inputs.begin(), outputs.inputs.end());
@@ -245,7 +252,7 @@ void lower_add_norm(LoweringContext& context, const Region& region) {
     ratio[i] = 256 * tensor_scale(e, region.name) / step;
     data.push_back(context.input(value, add, "input"));
   }
-  double sum_error = kSumRounding;
+  double sum_error = sum_rounding(2);
   std::array<Dyadic, 2> encoded;
   const int bits = part.sum_bits(*context.answers(norm).approximate);
   if (const auto sum = bits < 31 ? encode_sum_ratios(ratio, bits) : std::nullopt) {
