@@ -15,8 +15,39 @@ struct VnniU8 : Zmm<Unit> {
   static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm512_dpbusd_epi32(acc, x, w); }
 };
 
+// The sums of a row, four registers, to its 64 codes.
+template <bool kWide>
+struct ZmmCodes {
+  __m512i m[4], round, lo, hi;
+  __m128i shift;
+
+  explicit ZmmCodes(const SumCodes& how)
+      : m{_mm512_loadu_si512(how.m), _mm512_loadu_si512(how.m + 16), _mm512_loadu_si512(how.m + 32),
+          _mm512_loadu_si512(how.m + 48)},
+        round(_mm512_set1_epi32(how.round)),
+        lo(kWide ? _mm512_set1_epi16(static_cast<short>(how.lo)) : _mm512_set1_epi8(static_cast<char>(how.lo))),
+        hi(kWide ? _mm512_set1_epi16(static_cast<short>(how.hi)) : _mm512_set1_epi8(static_cast<char>(how.hi))),
+        shift(_mm_cvtsi32_si128(how.shift)) {}
+
+  __m512i code(__m512i sum, int j) const {
+    return _mm512_sra_epi32(_mm512_add_epi32(_mm512_mullo_epi32(sum, m[j]), round), shift);
+  }
+  void store(std::byte* codes, const __m512i (&sums)[4]) const {
+    const __m512i first = _mm512_packs_epi32(code(sums[0], 0), code(sums[1], 1));
+    const __m512i second = _mm512_packs_epi32(code(sums[2], 2), code(sums[3], 3));
+    if constexpr (kWide) {
+      _mm512_storeu_si512(codes, _mm512_min_epi16(_mm512_max_epi16(first, lo), hi));
+      _mm512_storeu_si512(codes + 64, _mm512_min_epi16(_mm512_max_epi16(second, lo), hi));
+    } else {
+      _mm512_storeu_si512(codes, _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(first, second), lo), hi));
+    }
+  }
+};
+
 // vpdpbusd wants its first operand unsigned, so it sees a + 128.
 struct VnniS8 : VnniU8 {
+  template <bool kWide>
+  using Codes = ZmmCodes<kWide>;
   static constexpr int32_t kOffset = 128;
   static Vector broadcast(const std::byte* p) { return _mm512_xor_si512(Zmm::broadcast(p), _mm512_set1_epi8(-128)); }
 };

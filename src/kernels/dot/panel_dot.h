@@ -20,6 +20,12 @@ inline constexpr int kMaxDotColumns = 64;
 // What a CPU may have beyond its Isa. The levels of Isa stay few, because every other kernel is written once a level.
 enum class DotFeature { kNone, kAvx512, kAvxVnni, kNeon, kNeonDotprod };
 
+// How sums become codes: min(max((sum * m[c] + round) >> shift, lo), hi), each step within 32 bits.
+struct SumCodes {
+  const int32_t* m;  // one a column of a panel
+  int32_t round, shift, lo, hi;
+};
+
 // a [M,K] times b [N,K]: s8 x s8, u8 x s8, s16 x s8 or s16 x s16 -> s32, every sum modulo 2^32 and so exact whenever it
 // fits 32 bits.
 struct PanelDot {
@@ -48,6 +54,13 @@ struct PanelDot {
   // a are lda bytes apart. `next` is memory as large as the panel that is wanted soon.
   void (*dot[kMaxDotRows + 1])(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next);
+
+  // codes[wide][rows]: the same sums as 8-bit or 16-bit codes, without a way through memory; null where there is no
+  // such form. Rows of codes are ld bytes apart. The columns of a panel stand in the registers of sums as saturating
+  // packs of whole registers bring their codes into order (epilogue_column of kernels/linear).
+  void (*codes[2][kMaxDotRows + 1])(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
+                                    const int32_t* start, const SumCodes& how, std::byte* codes, int64_t ld,
+                                    const std::byte* next);
 };
 
 // What PanelDots of plain layouts put into `pack`: elements [k / group][column][k % group] of each panel, k padded with

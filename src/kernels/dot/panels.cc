@@ -232,6 +232,13 @@ void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int3
   dot.dot[rows](a.data, a.ld, p.groups, bytes + p.at, start, tile, ldt, bytes + b.panels[next].at);
 }
 
+void multiply_to_codes(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start,
+                       const SumCodes& how, bool wide, std::byte* codes, int64_t ld, size_t next) {
+  const Panel& p = b.panels[panel];
+  const std::byte* bytes = b.bytes.data();
+  b.dot->codes[wide][rows](a.data, a.ld, p.groups, bytes + p.at, start, how, codes, ld, bytes + b.panels[next].at);
+}
+
 size_t product_scratch_bytes(const Panels& b, int64_t M) {
   return static_cast<size_t>(ceil_div(std::min(M, kChunkRows) * row_bytes(*b.dot, b.K), 64) * 64) + b.scratch_bytes();
 }

@@ -63,6 +63,10 @@ DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, 
 void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
               size_t next, std::byte* scratch);
 
+// The same sums as codes of 8 or 16 bits, by a dot that has such a form.
+void multiply_to_codes(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start,
+                       const SumCodes& how, bool wide, std::byte* codes, int64_t ld, size_t next);
+
 // Rows of a that pass through all panels together, so that a and c stay in the caches.
 inline constexpr int64_t kChunkRows = 256;
 

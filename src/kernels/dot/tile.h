@@ -15,11 +15,12 @@
 
 namespace dyadic {
 
+// The sums of kRows rows, from `start` on.
 template <class Core, int kRows>
-[[gnu::noinline]] void dot_tile(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
-                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next) {
+[[gnu::always_inline]] inline void dot_sums(typename Core::Vector (&acc)[kRows][Core::kVectors], const std::byte* a,
+                                            int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
+                                            const std::byte* next) {
   constexpr int kLanes = Core::kLanes, kVectors = Core::kVectors, kVectorBytes = 4 * kLanes;
-  typename Core::Vector acc[kRows][kVectors];
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
@@ -56,10 +57,28 @@ template <class Core, int kRows>
 #pragma GCC unroll 4
     for (int s = 0; s < kSteps; ++s) step(s);
   }
+}
+
+template <class Core, int kRows>
+[[gnu::noinline]] void dot_tile(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
+                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next) {
+  typename Core::Vector acc[kRows][Core::kVectors];
+  dot_sums<Core, kRows>(acc, a, lda, groups, panel, start, next);
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) Core::store(tile + r * ldt + j * kLanes, acc[r][j]);
+    for (int j = 0; j < Core::kVectors; ++j) Core::store(tile + r * ldt + j * Core::kLanes, acc[r][j]);
+}
+
+template <class Core, int kRows, bool kWide>
+[[gnu::noinline]] void dot_tile_codes(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
+                                      const int32_t* start, const SumCodes& how, std::byte* codes, int64_t ld,
+                                      const std::byte* next) {
+  typename Core::Vector acc[kRows][Core::kVectors];
+  dot_sums<Core, kRows>(acc, a, lda, groups, panel, start, next);
+  const typename Core::template Codes<kWide> to(how);
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) to.store(codes + r * ld, acc[r]);
 }
 
 template <class Core, class A>
@@ -79,6 +98,14 @@ template <class Core, int kRows>
 constexpr auto tile_of() -> std::remove_extent_t<decltype(PanelDot::dot)> {
   if constexpr (kRows <= Core::kRows)
     return dot_tile<Core, kRows>;
+  else
+    return nullptr;
+}
+
+template <class Core, int kRows, bool kWide>
+constexpr auto codes_of() -> std::remove_all_extents_t<decltype(PanelDot::codes)> {
+  if constexpr (kRows <= Core::kRows && requires { typename Core::template Codes<kWide>; })
+    return dot_tile_codes<Core, kRows, kWide>;
   else
     return nullptr;
 }
@@ -104,7 +131,11 @@ constexpr PanelDot panel_dot_of(const char* name, Isa isa, DotFeature feature, D
           .pack_rows = pack_dot_rows<Core, A>,
           .arrange = nullptr,
           .dot = {nullptr, tile_of<Core, 1>(), tile_of<Core, 2>(), tile_of<Core, 3>(), tile_of<Core, 4>(),
-                  tile_of<Core, 5>(), tile_of<Core, 6>()}};
+                  tile_of<Core, 5>(), tile_of<Core, 6>()},
+          .codes = {{nullptr, codes_of<Core, 1, false>(), codes_of<Core, 2, false>(), codes_of<Core, 3, false>(),
+                     codes_of<Core, 4, false>(), codes_of<Core, 5, false>(), codes_of<Core, 6, false>()},
+                    {nullptr, codes_of<Core, 1, true>(), codes_of<Core, 2, true>(), codes_of<Core, 3, true>(),
+                     codes_of<Core, 4, true>(), codes_of<Core, 5, true>(), codes_of<Core, 6, true>()}}};
 }
 
 }  // namespace dyadic

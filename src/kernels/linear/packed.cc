@@ -30,14 +30,19 @@ struct ColumnParameters {
 // bounds |acc|. The zero point is a multiple of 2^s that passes through the shift. Nothing where 32 bits do not hold
 // it.
 //
-// In 32 bits where the sum is proved to fit, after common factors 2^k of m and 2^s are taken out.
+// In 32 bits where the sum is proved to fit.
 std::optional<ColumnParameters> product32(int64_t m, int s, int64_t zero_point, int64_t magnitude) {
-  if (m == 0) s = 0;
-  for (; s > 0 && m % 2 == 0; --s) m /= 2;
   if (s > 31) return std::nullopt;
   const int64_t round = (s == 0 ? 0 : int64_t{1} << (s - 1)) + zero_point * (int64_t{1} << s);
   if (magnitude * std::abs(m) + std::abs(round) >= int64_t{1} << 31) return std::nullopt;
   return ColumnParameters{kProduct32, static_cast<int32_t>(m), static_cast<int32_t>(round), s, 0};
+}
+
+// After common factors 2^k of m and 2^s are taken out more of them fit, but shifts differ.
+std::optional<ColumnParameters> reduced_product32(int64_t m, int s, int64_t zero_point, int64_t magnitude) {
+  if (m == 0) s = 0;
+  for (; s > 0 && m % 2 == 0; --s) m /= 2;
+  return product32(m, s, zero_point, magnitude);
 }
 
 // As one 32x32-bit product's high dword: with k = m_shift + preshift and t = s + k - 32 >= 1, ((acc << preshift) * (m
@@ -74,6 +79,7 @@ constexpr RequantizeForm kExact = kRequantizeForms;  // scalar, in 64 bits
 // One step of the epilogue: as many columns as LinearEpilogue takes.
 struct Step {
   RequantizeForm form = kExact;
+  std::optional<SumCodes> codes;  // the product makes the codes: 32-bit products, one rounding, whole panels
   std::vector<Segment> segments;  // none beyond the last column
   std::vector<StepTable> tables;
 };
@@ -97,6 +103,7 @@ class PackedLinear : public Kernel {
       pack_columns(step);
       cut_outputs(step);
       mark_tables(step);
+      find_codes(step);
     }
     p_.weight = Tensor();
     // A code's byte, read as unsigned, is its place in the packed table.
@@ -130,11 +137,12 @@ class PackedLinear : public Kernel {
   std::string describe() const override {
     std::string text = cat(dot().name, ", ", dot().rows, "x", dot().columns, " tile", panels_.note, "; requantize of ",
                            steps_.size(), " column groups:");
+    const auto fused = std::count_if(steps_.begin(), steps_.end(), [](const Step& s) { return s.codes.has_value(); });
     const char* names[] = {"in 32 bits", "high-dword", "with the sum shifted first", "in 64 bits"};
     for (int form = kProduct32; form <= kExact; ++form)
       if (const auto n = std::count_if(steps_.begin(), steps_.end(), [&](const Step& s) { return s.form == form; }))
         text += cat(text.back() == ':' ? " " : ", ", n, " ", names[form]);
-    return text;
+    return fused == 0 ? text : text + cat("; ", fused, " of them in registers");
   }
 
  private:
@@ -163,7 +171,7 @@ class PackedLinear : public Kernel {
   void pack_columns(size_t step) {
     const int P = epilogue_.columns();
     std::vector<ColumnParameters> columns;
-    for (const auto& parameters : {product32, high_dword}) {
+    for (const auto& parameters : {product32, reduced_product32, high_dword}) {
       columns.assign(P, {kProduct32, 0, 0, 0, 0});
       RequantizeForm form = kProduct32;
       for (int q = 0; q < P && form != kExact; ++q) {
@@ -207,6 +215,29 @@ class PackedLinear : public Kernel {
     }
   }
 
+  void find_codes(size_t step) {
+    const int P = epilogue_.columns();
+    const int32_t *round = columns(step) + kRound * P, *shift = columns(step) + kShift * P;
+    const auto alike = [&](const int32_t* x) { return std::all_of(x, x + P, [&](int32_t y) { return y == x[0]; }); };
+    Step& s = steps_[step];
+    if (dot().codes[wide_][1] && dot().columns == P && block_ == P && s.form == kProduct32 && s.segments.size() == 1 &&
+        s.segments[0].count == P && alike(round) && alike(shift))
+      s.codes = SumCodes{columns(step) + kMultiplier * P, round[0], shift[0], static_cast<int32_t>(p_.clamp.lo),
+                         static_cast<int32_t>(p_.clamp.hi)};
+  }
+
+  // Where the codes of a step's only segment go.
+  struct Place {
+    std::byte* codes;
+    int64_t ld;  // bytes
+  };
+  Place place(size_t step, std::span<const TensorView> outputs, int64_t row) const {
+    const int64_t code_bytes = wide_ ? 2 : 1;
+    const Segment& segment = steps_[step].segments.front();
+    const int64_t ld = p_.splits[segment.output] * code_bytes;
+    return {outputs[segment.output].data + row * ld + segment.column * code_bytes, ld};
+  }
+
   // Rows [begin, end) of x with blocks [first, last).
   void run_chunk(const TensorView& x, std::span<const TensorView> outputs, int64_t begin, int64_t end, int64_t first,
                  int64_t last, std::byte* scratch) const {
@@ -226,7 +257,13 @@ class PackedLinear : public Kernel {
           const int64_t height = (batch_rows - row + batch - t - 1) / (batch - t);
           // The first tile reads the panels, so it also fetches the next ones.
           const int64_t wanted = t == 0 && block + 1 < last ? block + 1 : block;
-          for (int64_t p = 0; p < panels; ++p)
+          const std::optional<SumCodes>& codes = steps_[block * steps].codes;
+          if (codes) {
+            const Place to = place(block, outputs, begin + done + row);
+            multiply_to_codes(panels_, block, a.from(done + row), height, start_.data() + block * block_, *codes, wide_,
+                              to.codes, to.ld, wanted);
+          }
+          for (int64_t p = 0; p < panels && !codes; ++p)
             multiply(panels_, block * panels + p, a.from(done + row), height,
                      start_.data() + block * block_ + p * dot().columns, sums + row * block_ + p * dot().columns,
                      block_, wanted * panels + p, scratch);
@@ -244,9 +281,8 @@ class PackedLinear : public Kernel {
     const std::vector<Segment>& segments = steps_[step].segments;
     if (segments.empty()) return;
     if (segments.front().count == P) {
-      const int64_t ld = p_.splits[segments.front().output] * code_bytes;
-      std::byte* y = outputs[segments.front().output].data + row * ld + segments.front().column * code_bytes;
-      return run_epilogue(sums, rows, step, y, ld);
+      const Place to = place(step, outputs, row);
+      return run_epilogue(sums, rows, step, to.codes, to.ld);
     }
     alignas(64) std::byte codes[kBatchTiles * kMaxDotRows * kMaxEpilogueColumns * 2];
     const int64_t ld = P * code_bytes;
@@ -261,10 +297,12 @@ class PackedLinear : public Kernel {
 
   void run_epilogue(const int32_t* sums, int64_t rows, size_t step, std::byte* codes, int64_t ld) const {
     const RequantizeForm form = steps_[step].form;
-    if (form == kExact)
-      requantize_exact(sums, rows, step, codes, ld);
-    else
-      epilogue_.requantize[form][wide_](sums, block_, rows, columns(step), p_.clamp.lo, p_.clamp.hi, codes, ld);
+    if (!steps_[step].codes) {  // else they are there
+      if (form == kExact)
+        requantize_exact(sums, rows, step, codes, ld);
+      else
+        epilogue_.requantize[form][wide_](sums, block_, rows, columns(step), p_.clamp.lo, p_.clamp.hi, codes, ld);
+    }
     for (const StepTable& t : steps_[step].tables)
       epilogue_.lookup(codes, ld, rows, tables_.as<int8_t>() + 256 * t.table, t.mask);
   }

@@ -375,6 +375,40 @@ TEST_P(LinearKernel, ChoosesTheFormOfRequantize) {
   EXPECT_THAT(form(INT32_MAX, 20), HasSubstr("1 in 64 bits"));
 }
 
+// One shift and multipliers of nine bits, as recipes give: where panels allow it sums become codes in registers.
+TEST_P(LinearKernel, CodesInRegisters) {
+  Generator generate(12);
+  int fused = 0;
+  for (const DataType code : {DataType::kI8, DataType::kI16})
+    for (const auto& [N, splits] : std::vector<std::pair<int64_t, std::vector<int64_t>>>{
+             {64, {64}}, {192, {64, 128}}, {200, {128, 72}}, {130, {65, 65}}, {48, {48}}})
+      for (const int64_t K : {4, 30, 384})
+        for (const int64_t M : {1, 2, 3, 4, 5, 6, 41, 130})
+          for (const bool odd : {false, true}) {
+            Case c = generate.linear(M, N, K);
+            c.splits = splits;
+            c.code = code;
+            c.clamp = odd ? Interval{-20, 100} : code == DataType::kI8 ? Interval{-127, 127} : range_of(code);
+            c.zero_point = odd ? 5 : 0;
+            c.bias.assign(N, 0);
+            for (int32_t& b : c.bias) b = static_cast<int32_t>(generate.between(-1000, 1000));
+            c.s.assign(1, static_cast<uint8_t>(code == DataType::kI8 ? 15 : 9));
+            c.m.resize(N);
+            for (int32_t& m : c.m) m = static_cast<int32_t>(generate.between(1, 255));
+            if (code == DataType::kI8 && M % 2) {
+              c.tables = generate.codes(512);
+              c.ends = {static_cast<int32_t>(generate.between(0, N)), static_cast<int32_t>(N)};
+            } else {
+              c.ends.clear();
+            }
+            fused += make(c)->describe().find("in registers") != std::string::npos;
+            check(c, M == 130 ? 3 : 1);
+          }
+  if (GetParam().name == std::string("linear_avx512vnni")) {
+    EXPECT_EQ(fused, 2 * 4 * 3 * 8 * 2);  // all that have 64 columns of one output
+  }
+}
+
 TEST(Linear, EveryRowIsThereFastestFirst) {
   std::vector<std::string> names;
   for (const KernelRow& row : linear_rows()) names.push_back(row.name);
