@@ -62,13 +62,13 @@ struct NormEmission {
   std::vector<double> bound;
 };
 
-// Every wished output: gamma, beta and the migrating factor become its multipliers and its offset with 8 fraction bits.
 // Bounds are of rows whose standard deviation is at least this many steps of the sum, 1/64 of what its codes hold.
 constexpr double kLeastDeviation = 512;
 
 // Steps of the sum by which the codes of a sum of so many terms, or their mean, are off.
 double sum_rounding(size_t terms) { return 0.5 + (static_cast<double>(terms) + 1) * 0x1p-9; }
 
+// Every wished output: gamma, beta and the migrating factor become its multipliers and its offset with 8 fraction bits.
 // `sum_error` bounds what separates the sum from the exact one, in steps of the sum.
 NormEmission emit_outputs(LoweringContext& context, const Region& region, double unit, int bits, double sum_error) {
   const Graph& real = context.real;
