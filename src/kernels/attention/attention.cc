@@ -34,25 +34,25 @@ std::string reject(const KernelSpec& spec) {
   return "";
 }
 
-// How a distance up to `largest` becomes D in 32 bits without sign, if it can.
-std::optional<HighShift> shift_of_32_bits(Ratio& ratio, int64_t largest) {
-  if (ratio.s > 0 && largest * ratio.m < int64_t{1} << (ratio.s - 1)) ratio = {0, 1};  // D is 0 everywhere
-  while (ratio.m % 2 == 0 && ratio.s > 1) ratio = {ratio.m / 2, ratio.s - 1};
-  if (ratio.s < 1 || ratio.s > 31) return std::nullopt;
+// How a distance up to `largest` becomes D in 32 bits without sign and a shift of at least `least`, if it can.
+std::optional<HighShift> shift_of_32_bits(Ratio& ratio, int64_t largest, int least) {
+  if (ratio.s > 0 && largest * ratio.m < int64_t{1} << (ratio.s - 1)) ratio = {0, least};  // D is 0 everywhere
+  while (ratio.m % 2 == 0 && ratio.s > least) ratio = {ratio.m / 2, ratio.s - 1};
+  if (ratio.s < least || ratio.s > 31) return std::nullopt;
   const int64_t half = int64_t{1} << (ratio.s - 1);
   if (largest * ratio.m + half > UINT32_MAX) return std::nullopt;
   return HighShift{0, 0, ratio.s, static_cast<int32_t>(half)};
 }
 
 // Nothing, and the reason in *why, if vector rows cannot compute this exactly.
-std::optional<VectorParameters> vector_parameters(const KernelSpec& spec, std::string* why) {
+std::optional<VectorParameters> vector_parameters(const KernelSpec& spec, const VectorRows& rows, std::string* why) {
   VectorParameters p{parameters_of(spec)};
   if (p.head_dim % 4 != 0 || p.head_dim > kMaxVectorHeadDim) {
     *why = cat("head_dim ", p.head_dim, ": want a multiple of 4 up to ", kMaxVectorHeadDim);
     return std::nullopt;
   }
   const int64_t largest = 2 * 127 * 127 * p.head_dim;
-  auto distance = shift_of_32_bits(p.distance, largest);
+  auto distance = shift_of_32_bits(p.distance, largest, rows.least_right);
   p.product32 = distance.has_value();
   if (!distance) distance = high_shift(signed_bits(largest), signed_bits(p.distance.m), p.distance.s);
   if (!distance || p.out.s < 33) {
@@ -62,13 +62,19 @@ std::optional<VectorParameters> vector_parameters(const KernelSpec& spec, std::s
   p.distance_shift = *distance;
   p.distance.m <<= distance->m_left;
   p.out_shift = {0, 0, p.out.s - 32, int32_t{1} << (p.out.s - 33)};
-  p.half_table = std::all_of(p.table + 127, p.table + 256, [&](uint8_t e) { return e == p.table[127]; });
+  if (rows.uses_factors) {
+    const auto factors = factor(p.table);
+    p.has_factors = factors.has_value();
+    if (factors) p.factors = *factors;
+  } else {
+    p.half_table = std::all_of(p.table + 127, p.table + 256, [&](uint8_t e) { return e == p.table[127]; });
+  }
   return p;
 }
 
-std::string reject_vector(const KernelSpec& spec) {
+std::string reject_vector(const KernelSpec& spec, const VectorRows& rows) {
   std::string why = reject(spec);
-  if (why.empty()) vector_parameters(spec, &why);
+  if (why.empty()) vector_parameters(spec, rows, &why);
   return why;
 }
 
@@ -156,7 +162,7 @@ class VectorAttention : public AttentionKernel {
  public:
   VectorAttention(const KernelSpec& spec, const VectorRows& rows) : AttentionKernel(spec), rows_(rows) {
     std::string why;
-    const auto parameters = vector_parameters(spec, &why);
+    const auto parameters = vector_parameters(spec, rows, &why);
     if (!parameters) fail(ErrorKind::kContract, "attention: ", why);
     p_ = *parameters;
   }
@@ -165,7 +171,10 @@ class VectorAttention : public AttentionKernel {
     return rows_.scratch_bytes(head_dim_, max_length);
   }
   std::string describe() const override {
-    return cat(p_.product32 ? "32-bit" : "high-half", " distances, table of ", p_.half_table ? 128 : 256);
+    return cat(p_.product32 ? "32-bit" : "high-half", " distances, table of ",
+               p_.has_factors  ? "16 x 16 factors"
+               : p_.half_table ? "128"
+                               : "256");
   }
 
  protected:
@@ -183,11 +192,15 @@ std::string attention_portable_reject(const KernelSpec& spec) { return attention
 std::unique_ptr<Kernel> attention_portable_make(const KernelSpec& spec) {
   return std::make_unique<attention::PortableAttention>(spec);
 }
-std::string attention_avx512vnni_reject(const KernelSpec& spec) { return attention::reject_vector(spec); }
+std::string attention_avx512vnni_reject(const KernelSpec& spec) {
+  return attention::reject_vector(spec, attention::kAvx512VnniRows);
+}
 std::unique_ptr<Kernel> attention_avx512vnni_make(const KernelSpec& spec) {
   return std::make_unique<attention::VectorAttention>(spec, attention::kAvx512VnniRows);
 }
-std::string attention_avx2_reject(const KernelSpec& spec) { return attention::reject_vector(spec); }
+std::string attention_avx2_reject(const KernelSpec& spec) {
+  return attention::reject_vector(spec, attention::kAvx2Rows);
+}
 std::unique_ptr<Kernel> attention_avx2_make(const KernelSpec& spec) {
   return std::make_unique<attention::VectorAttention>(spec, attention::kAvx2Rows);
 }

@@ -7,6 +7,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "base/fixed_point.h"
 
@@ -27,13 +28,22 @@ struct Parameters {
   Ratio distance, out;
 };
 
+// table[16 i + j] = ((coarse[i] * fine[j] >> 16) + 128) >> 8.
+struct TableFactors {
+  uint16_t coarse[16], fine[16];
+};
+// Of a table of 256 entries; geometric ones have factors, most others none.
+std::optional<TableFactors> factor(const uint8_t* table);
+
 // How vector rows compute both ratios and the table.
 struct VectorParameters : Parameters {
   // distance * m + add fits 32 bits without sign, shifted right by distance_shift.right it is D before its limit.
   // Otherwise D is made by high halves.
   bool product32 = false;
   HighShift distance_shift{}, out_shift{};  // distance.m is shifted left by m_left already; out needs no left shift
-  bool half_table = false;                  // table[127..255] are equal
+  bool half_table = false;                  // table[127..255] are equal; of rows that do not use factors
+  bool has_factors = false;                 // of rows that do
+  TableFactors factors{};
 };
 
 // One head of one sequence. Rows of q, k, v and context lie `stride` bytes apart.
@@ -48,6 +58,8 @@ struct Head {
 struct VectorRows {
   size_t (*scratch_bytes)(int64_t head_dim, int64_t max_length);
   void (*run)(const VectorParameters& parameters, const Head& head);
+  int least_right;    // of distance_shift where product32 holds
+  bool uses_factors;  // of the table
   // The row pass alone, which benchmarks time: scores of `lanes` queries, a row a key, to e in groups of keys and its
   // sums. Both arrays have room for keys up to a multiple of four.
   int lanes;

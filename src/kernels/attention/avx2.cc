@@ -1,6 +1,8 @@
 // Attention by vpmaddwd on codes widened to 16 bits: nothing can overflow.
 #include <immintrin.h>
 
+#include <type_traits>
+
 #include "kernels/attention/blocked.h"
 #include "kernels/lanes_avx2.h"
 
@@ -104,52 +106,101 @@ struct Set {
     return choose<kChunks>(x, bits);
   }
 
+  // e of 32 distances as words, of the even eighths (bytes 0..7 and 16..23) and of the odd ones, which is how
+  // unpacking leaves them.
+  struct Words {
+    __m256i even, odd;
+  };
+
+  class Table {
+   public:
+    explicit Table(const VectorParameters& p) : entries_(p.table) {}
+    Words operator()(__m256i d) const {
+      const __m256i x = lookup<16>(entries_, d);
+      return {_mm256_unpacklo_epi8(x, zero()), _mm256_unpackhi_epi8(x, zero())};
+    }
+
+   private:
+    const uint8_t* entries_;
+  };
+
+  // The same by products: sixteen entries are one shuffle, and words are what e must become anyway.
+  class FactoredTable {
+   public:
+    explicit FactoredTable(const VectorParameters& p)
+        : coarse_low_(bytes(p.factors.coarse, 0)),
+          coarse_high_(bytes(p.factors.coarse, 8)),
+          fine_low_(bytes(p.factors.fine, 0)),
+          fine_high_(bytes(p.factors.fine, 8)) {}
+    Words operator()(__m256i d) const {
+      const __m256i nibble = _mm256_set1_epi8(15);
+      const __m256i i = _mm256_and_si256(_mm256_srli_epi16(d, 4), nibble), j = _mm256_and_si256(d, nibble);
+      const __m256i a0 = _mm256_shuffle_epi8(coarse_low_, i), a1 = _mm256_shuffle_epi8(coarse_high_, i);
+      const __m256i b0 = _mm256_shuffle_epi8(fine_low_, j), b1 = _mm256_shuffle_epi8(fine_high_, j);
+      return {product(_mm256_unpacklo_epi8(a0, a1), _mm256_unpacklo_epi8(b0, b1)),
+              product(_mm256_unpackhi_epi8(a0, a1), _mm256_unpackhi_epi8(b0, b1))};
+    }
+
+   private:
+    static __m256i bytes(const uint16_t* words, int shift) {
+      alignas(16) uint8_t byte[16];
+      for (int i = 0; i < 16; ++i) byte[i] = static_cast<uint8_t>(words[i] >> shift);
+      return _mm256_broadcastsi128_si256(load128(byte));
+    }
+    static __m256i product(__m256i coarse, __m256i fine) {
+      return _mm256_srli_epi16(_mm256_add_epi16(_mm256_mulhi_epu16(coarse, fine), _mm256_set1_epi16(128)), 8);
+    }
+
+    __m256i coarse_low_, coarse_high_, fine_low_, fine_high_;
+  };
+
   // Scores of eight queries, a row a key -> e, groups of two keys, zeros behind the last key, and the sums of e.
-  template <bool kProduct32, bool kHalfTable>
+  template <bool kProduct32, bool kFactored>
   static void exponentials(const VectorParameters& p, const int32_t* score, int64_t length, int64_t row, Vector top,
                            int32_t* e, int32_t* sigma) {
     const __m256i m = _mm256_set1_epi32(p.distance.m);
     const HighProduct<Lanes> product = HighProduct<Lanes>::of(p.distance_shift);
     // Modulo 2^32, (top - score) * m + add.
     const __m256i start = _mm256_add_epi32(_mm256_mullo_epi32(top, m), product.add.lo);
-    const auto distances = [&](int64_t key) {  // of two keys, as i16
+    const __m256i right_to_upper = _mm256_sub_epi32(product.right.lo, _mm256_set1_epi32(16));
+    const auto distances = [&](int64_t key) {  // of two keys, as the words of a lane
       const __m256i x = load(score + key * row), y = load(score + (key + 1) * row);
-      if constexpr (kProduct32) {
+      if constexpr (kProduct32) {  // below 2^15, because least_right is 17
         const __m256i u = _mm256_sub_epi32(start, _mm256_mullo_epi32(x, m));
         const __m256i v = _mm256_sub_epi32(start, _mm256_mullo_epi32(y, m));
-        return _mm256_packs_epi32(_mm256_srlv_epi32(u, product.right.lo), _mm256_srlv_epi32(v, product.right.lo));
+        return _mm256_blend_epi16(_mm256_srlv_epi32(u, product.right.lo), _mm256_srlv_epi32(v, right_to_upper), 0xaa);
       } else {
         const Lanes d = product({_mm256_sub_epi32(top, x), _mm256_sub_epi32(top, y)}, {m, m});
-        return _mm256_packs_epi32(d.lo, d.hi);
+        const __m256i limit = _mm256_set1_epi32(255);
+        return _mm256_or_si256(_mm256_min_epi32(d.lo, limit), _mm256_slli_epi32(_mm256_min_epi32(d.hi, limit), 16));
       }
     };
-    // From four queries of each of four keys to two pairs of keys of each of four queries.
-    const __m256i order =
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15));
-    __m256i sum = zero();
-    const auto four = [&](int64_t left) __attribute__((always_inline)) {  // keys, of which `left` are there
-      const __m256i d = _mm256_packus_epi16(distances(0), distances(2));  // saturation is the limit of 255
-      __m256i x;
-      if constexpr (kHalfTable)
-        x = lookup<8>(p.table, _mm256_min_epu8(d, _mm256_set1_epi8(127)));
-      else
-        x = lookup<16>(p.table, d);
-      x = _mm256_shuffle_epi8(x, order);
-      __m256i lo = _mm256_unpacklo_epi8(x, zero()), hi = _mm256_unpackhi_epi8(x, zero());
+    const std::conditional_t<kFactored, FactoredTable, Table> table(p);
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i words = zero();                                                    // sums of e
+    const auto four = [&](int64_t left) __attribute__((always_inline)) {       // keys, of which `left` are there
+      auto [lo, hi] = table(_mm256_packus_epi16(distances(0), distances(2)));  // saturation is the limit of 255
       if (left < 4) hi = left < 3 ? zero() : _mm256_and_si256(hi, _mm256_set1_epi32(0xffff));
       if (left < 2) lo = _mm256_and_si256(lo, _mm256_set1_epi32(0xffff));
       store(e, lo);
       store(e + row, hi);
-      sum = dot(dot(sum, lo, _mm256_set1_epi16(1)), hi, _mm256_set1_epi16(1));
+      words = _mm256_add_epi16(words, _mm256_add_epi16(lo, hi));
     };
-    for (; length >= 4; length -= 4, score += 4 * row, e += 2 * row) four(4);
-    if (length > 0) four(length);
+    __m256i sum = zero();
+    for (; length > 0; sum = dot(sum, words, ones), words = zero()) {
+      constexpr int64_t kMost = 256;  // keys whose e words hold: 128 of 255 without a sign
+      int64_t left = length < kMost ? length : kMost;
+      length -= left;
+      for (; left >= 4; left -= 4, score += 4 * row, e += 2 * row) four(4);
+      if (left > 0) four(left);
+    }
     store(sigma, sum);
   }
 };
 
 }  // namespace
 
-const VectorRows kAvx2Rows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run, Set::kLanes, Blocked<Set>::row_pass};
+const VectorRows kAvx2Rows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run, 17, true, Set::kLanes,
+                              Blocked<Set>::row_pass};
 
 }  // namespace dyadic::attention

@@ -122,7 +122,7 @@ struct Set {
 
 }  // namespace
 
-const VectorRows kAvx512VnniRows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run, Set::kLanes,
+const VectorRows kAvx512VnniRows = {Blocked<Set>::scratch_bytes, Blocked<Set>::run, 1, false, Set::kLanes,
                                     Blocked<Set>::row_pass};
 
 }  // namespace dyadic::attention

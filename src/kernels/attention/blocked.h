@@ -132,9 +132,10 @@ struct Blocked {
   }
 
   static auto exponentials_for(const VectorParameters& p) {
-    if (p.product32 && p.half_table) return Set::template exponentials<true, true>;
+    const bool quick_table = p.half_table || p.has_factors;
+    if (p.product32 && quick_table) return Set::template exponentials<true, true>;
     if (p.product32) return Set::template exponentials<true, false>;
-    if (p.half_table) return Set::template exponentials<false, true>;
+    if (quick_table) return Set::template exponentials<false, true>;
     return Set::template exponentials<false, false>;
   }
 

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <cmath>
 #include <random>
 
 #include "graph/bodies/bodies.h"
 #include "graph/evaluator.h"
+#include "kernels/attention/attention.h"
 #include "kernels/testing.h"
 #include "support.h"
 
@@ -179,6 +181,11 @@ TEST_F(Attention, LengthsAroundPowersOfTwoAndLong) {
     check(c);
   }
   check(packed(1, 4, {1500}, 0));
+  Case c = packed(1, 4, {1027}, 0);
+  std::fill(c.table.begin(), c.table.end(), 255);  // the largest sums of e
+  check(c);
+  short_distance(c);
+  check(c);
 }
 
 TEST_F(Attention, EveryHeadDimUpTo260) {
@@ -204,6 +211,27 @@ TEST_F(Attention, TablesOfAnyContent) {
     short_distance(c);
     check(c);
   }
+}
+
+TEST_F(Attention, ExponentialsOfEveryStepHaveFactors) {
+  for (int steps = 1; steps <= 64; ++steps)
+    for (int one : {3, 15, 100, 127, 128, 200, 254, 255}) {
+      uint8_t table[256];
+      for (int d = 0; d < 256; ++d) table[d] = static_cast<uint8_t>(one * std::exp(-1.0 * d / steps) + 0.5);
+      const auto factors = attention::factor(table);
+      ASSERT_TRUE(factors) << steps << " " << one;
+      for (int d = 0; d < 256; ++d)
+        ASSERT_EQ(((factors->coarse[d / 16] * uint64_t{factors->fine[d % 16]} >> 16) + 128) >> 8, table[d])
+            << steps << " " << one << " " << d;
+    }
+}
+
+TEST_F(Attention, TablesOfOtherShapesHaveNoFactors) {
+  EXPECT_FALSE(attention::factor(any_table().data()));
+  EXPECT_FALSE(attention::factor(std::vector<uint8_t>(256, 0).data()));
+  std::vector<uint8_t> table = exponential();
+  table[255] = 1;  // one entry too many
+  EXPECT_FALSE(attention::factor(table.data()));
 }
 
 TEST_F(Attention, RatiosOfAllSizes) {
