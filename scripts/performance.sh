@@ -27,5 +27,7 @@ model=$(find build/peers -name model.dyad -newer build/release/dyadic | head -n 
 
 say "products and row operations beside oneDNN"
 cmake --build --preset release --target bench_kernels_dot bench_rows >/dev/null
-OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_kernels_dot
-OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_rows
+for isa in $(grep -qm1 avx512_vnni /proc/cpuinfo && echo avx512vnni) avx2; do
+  DYADIC_ISA=$isa OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_kernels_dot
+  DYADIC_ISA=$isa OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_rows
+done
