@@ -15,7 +15,7 @@ struct AvxVnniU8 : Ymm<Unit> {
   static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm256_dpbusd_avx_epi32(acc, x, w); }
 };
 
-// As in avx512vnni.cc.
+// As in avx512_vnni.cc.
 struct AvxVnniS8 : AvxVnniU8 {
   static constexpr int32_t kOffset = 128;
   static Vector broadcast(const std::byte* p) { return _mm256_xor_si256(Ymm::broadcast(p), _mm256_set1_epi8(-128)); }

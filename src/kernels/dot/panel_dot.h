@@ -18,7 +18,7 @@ inline constexpr int kMaxDotRows = 6;
 inline constexpr int kMaxDotColumns = 64;
 
 // What a CPU may have beyond its Isa. The levels of Isa stay few, because every other kernel is written once a level.
-enum class DotFeature { kNone, kAvx512, kAvxVnni, kNeon, kNeonDotprod };
+enum class DotFeature { kNone, kAvx512, kAvx512Vnni, kAvxVnni, kNeon, kNeonDotprod };
 
 // How sums become codes: min(max((sum * m[c] + round) >> shift, lo), hi), each step within 32 bits.
 struct SumCodes {

@@ -19,7 +19,7 @@ namespace dyadic {
 
 extern const PanelDot kDotsPortable[4];
 #if defined(__x86_64__)
-extern const PanelDot kDotsAvx2[4], kDotsAvxVnni[4], kDotsAvx512[4], kDotsAvx512Vnni[4];
+extern const PanelDot kDotsAvx2[4], kDotsAvxVnni[4], kDotsAvx512[4], kDotsAvx512VnniAlone[4], kDotsAvx512Vnni[4];
 #elif defined(__aarch64__)
 extern const PanelDot kDotsNeon[4], kDotsNeonDotprod[2];
 #endif
@@ -36,6 +36,8 @@ bool cpu_has(DotFeature feature) {
     case DotFeature::kAvx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    case DotFeature::kAvx512Vnni:
+      return cpu_has(DotFeature::kAvx512) && __builtin_cpu_supports("avx512vnni");
     case DotFeature::kAvxVnni: {
       unsigned a = 0, b = 0, c = 0, d = 0;
       return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
@@ -150,6 +152,7 @@ std::span<const PanelDot* const> panel_dots() {
     };
 #if defined(__x86_64__)
     add(kDotsAvx512Vnni);
+    add(kDotsAvx512VnniAlone);
     add(kDotsAvx512);
     add(kDotsAvxVnni);
     add(kDotsAvx2);
@@ -169,10 +172,13 @@ bool cpu_runs(const PanelDot& dot) { return dot.isa <= detected_isa() && cpu_has
 const PanelDot& panel_dot(Isa isa, DataType a, DataType b) {
   const char* cap = std::getenv("DYADIC_ISA");
   const bool all_of_it = isa == detected_isa() && !(cap && *cap);
+  const auto nothing = [](DotFeature feature) { return feature == DotFeature::kNone; };
+  return panel_dot(std::min(isa, detected_isa()), all_of_it ? cpu_has : nothing, a, b);
+}
+
+const PanelDot& panel_dot(Isa isa, bool (*has)(DotFeature), DataType a, DataType b) {
   for (const PanelDot* dot : panel_dots())
-    if (dot->a == a && dot->b == b && dot->isa <= isa && cpu_runs(*dot) &&
-        (all_of_it || dot->feature == DotFeature::kNone))
-      return *dot;
+    if (dot->a == a && dot->b == b && dot->isa <= isa && has(dot->feature)) return *dot;
   fail(ErrorKind::kContract, "no product of ", name(a), " with ", name(b));
 }
 

@@ -14,6 +14,8 @@ bool cpu_runs(const PanelDot& dot);
 // The first of these types that this CPU runs with instruction set `isa`: one with a feature beyond that only where
 // `isa` is all that the CPU has and DYADIC_ISA does not say otherwise. kContract for types that no PanelDot has.
 const PanelDot& panel_dot(Isa isa, DataType a, DataType b);
+// The first of these types for a CPU of `isa` that has these features.
+const PanelDot& panel_dot(Isa isa, bool (*has)(DotFeature), DataType a, DataType b);
 
 // b [N,K] in memory: rows ldb elements apart. Column c of panel p is row columns[p * dot.columns + c], or zeros where
 // that is negative; `columns` is a whole number of panels.

@@ -161,5 +161,25 @@ TEST(PanelDotTable, HasEachPairOfTypesForEveryInstructionSet) {
   EXPECT_THROW(panel_dot(Isa::kPortable, DataType::kI8, DataType::kI32), Error);
 }
 
+#if defined(__x86_64__)
+TEST(PanelDotTable, FeaturesBeyondALevelDecide) {
+  const auto of = [](Isa isa, bool (*has)(DotFeature)) {
+    return std::string(panel_dot(isa, has, DataType::kU8, DataType::kI8).name);
+  };
+  const auto nothing = [](DotFeature f) { return f == DotFeature::kNone; };
+  const auto skylake = [](DotFeature f) { return f == DotFeature::kNone || f == DotFeature::kAvx512; };
+  const auto cascade_lake = [](DotFeature f) {
+    return f == DotFeature::kNone || f == DotFeature::kAvx512 || f == DotFeature::kAvx512Vnni;
+  };
+  const auto alder_lake = [](DotFeature f) { return f == DotFeature::kNone || f == DotFeature::kAvxVnni; };
+  EXPECT_EQ(of(Isa::kPortable, nothing), "u8s8_portable");
+  EXPECT_EQ(of(Isa::kAvx2, nothing), "u8s8_avx2");
+  EXPECT_EQ(of(Isa::kAvx2, skylake), "u8s8_avx512");
+  EXPECT_EQ(of(Isa::kAvx2, cascade_lake), "u8s8_avx512_vnni");
+  EXPECT_EQ(of(Isa::kAvx2, alder_lake), "u8s8_avxvnni");
+  EXPECT_EQ(of(Isa::kAvx512Vnni, nothing), "u8s8_avx512vnni");
+}
+#endif
+
 }  // namespace
 }  // namespace dyadic

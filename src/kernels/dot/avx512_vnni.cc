@@ -4,7 +4,7 @@
 
 namespace dyadic {
 
-extern const PanelDot kDotsAvx512Vnni[4];
+extern const PanelDot kDotsAvx512Vnni[4], kDotsAvx512VnniAlone[4];
 
 namespace {
 
@@ -64,5 +64,13 @@ const PanelDot kDotsAvx512Vnni[4] = {
     panel_dot_of<VnniU8, uint8_t>("u8s8_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI8),
     panel_dot_of<VnniS16, int16_t>("s16s8_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI8),
     panel_dot_of<VnniS16, int16_t>("s16s16_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI16)};
+
+// The same for processors without the byte permutations that other kernels want (Cascade Lake). This file is compiled
+// without them.
+const PanelDot kDotsAvx512VnniAlone[4] = {
+    panel_dot_of<VnniS8, int8_t>("s8s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
+    panel_dot_of<VnniU8, uint8_t>("u8s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
+    panel_dot_of<VnniS16, int16_t>("s16s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
+    panel_dot_of<VnniS16, int16_t>("s16s16_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI16)};
 
 }  // namespace dyadic
