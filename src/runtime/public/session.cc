@@ -1,6 +1,7 @@
 #include "dyadic/session.h"
 
 #include <bit>
+#include <cstring>
 
 #include "graph/edges.h"
 #include "runtime/public/implementation.h"
@@ -82,10 +83,15 @@ std::string Session::explain() const { return state_->session->explain(); }
 std::vector<float> dequantize(const Tensor& codes, const Encoding& encoding) {
   if (!is_scale(encoding.scale))
     throw Error(ErrorKind::kUsage, "dequantize: the scale must be positive, normal and finite");
-  std::vector<float> reals;
-  reals.reserve(static_cast<size_t>(codes.count()));
-  for (int64_t i = 0; i < codes.count(); ++i)
-    reals.push_back(std::bit_cast<float>(dequantize_float(codes.at(i), encoding.scale, encoding.zero_point)));
+  std::vector<float> reals(static_cast<size_t>(codes.count()));
+  dispatch(static_cast<dyadic::DataType>(codes.type()), [&]<class T>(T code) {
+    const std::byte* at = codes.bytes().data();
+    for (float& real : reals) {
+      std::memcpy(&code, at, sizeof code);
+      at += sizeof code;
+      real = std::bit_cast<float>(dequantize_float(static_cast<int64_t>(code), encoding.scale, encoding.zero_point));
+    }
+  });
   return reals;
 }
 
