@@ -1,5 +1,8 @@
 #include "real/onednn.h"
 
+#include <pthread.h>
+
+#include <csignal>
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "base/status.h"
@@ -12,20 +15,35 @@ extern "C" void omp_set_num_threads(int);
 namespace dyadic {
 namespace {
 
-class OneThread {
+// One thread, and no signals: oneDNN's matrix products keep their stack pointer in memory of the heap for a while,
+// where the frame of a signal handler (2.7 kB with AVX-512) would write over what lies there. Signals wait till the
+// call ends.
+class CallScope {
  public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(before_); }
+  CallScope() : threads_before_(omp_get_max_threads()) {
+    sigset_t waiting;
+    sigfillset(&waiting);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) sigdelset(&waiting, fault);
+    pthread_sigmask(SIG_BLOCK, &waiting, &signals_before_);
+    omp_set_num_threads(1);
+  }
+  ~CallScope() {
+    omp_set_num_threads(threads_before_);
+    pthread_sigmask(SIG_SETMASK, &signals_before_, nullptr);
+  }
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
 
  private:
-  int before_;
+  int threads_before_;
+  sigset_t signals_before_;
 };
 
 // Runs a primitive whose only arguments are a source and a destination of one layout. oneDNN caches primitives by
 // their description: making one again costs about a microsecond.
 template <class Primitive, class Description>
 void run_primitive(const Description& description, const dnnl::memory::desc& layout, const float* x, float* y) {
-  const OneThread scope;
+  const CallScope scope;
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   thread_local dnnl::stream stream(engine);
   const Primitive primitive(typename Primitive::primitive_desc(description, engine));
@@ -39,7 +57,7 @@ void run_primitive(const Description& description, const dnnl::memory::desc& lay
 void OneDnn::sgemm(int64_t m, int64_t n, int64_t k, float alpha, ConstMatrix x, ConstMatrix w, bool transposed,
                    float beta, Matrix y) {
   if (m == 0 || n == 0) return;
-  const OneThread scope;
+  const CallScope scope;
   const auto status = dnnl_sgemm('N', transposed ? 'T' : 'N', m, n, k, alpha, x.data, x.stride, w.data, w.stride, beta,
                                  y.data, y.stride);
   if (status != dnnl_success) fail(ErrorKind::kFailed, "dnnl_sgemm failed with status ", static_cast<int>(status));
