@@ -10,7 +10,7 @@ source "$(dirname "$0")/lib.sh"
 # Written at the end, so that the tables name a commit and not a changed work tree.
 page=build/performance.md
 mkdir -p build
-[[ -f $page ]] || cp docs/performance.md $page
+[[ $page -nt docs/performance.md ]] || cp docs/performance.md $page
 processors=$(nproc)
 alone=(taskset -c $((processors - 1)))
 

@@ -111,7 +111,8 @@ std::function<void()> softmax(Isa isa, int64_t rows, int64_t n) {
   for (int d = 0; d < 256; ++d) p.table[d] = static_cast<uint8_t>(std::lround(255 * std::exp(-d / 16.0)));
   p.distance = {1700, 19};
   p.product32 = true;
-  p.half_table = p.has_factors = true;
+  p.has_factors = set.uses_factors;
+  p.half_table = !set.uses_factors;
   p.factors = attention::factor(p.table).value();
   p.distance_shift = {0, 0, 19, 1 << 18};
   const int64_t lanes = set.lanes, blocks = (rows + lanes - 1) / lanes, padded = (n + 3) / 4 * 4;

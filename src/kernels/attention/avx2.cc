@@ -188,7 +188,7 @@ struct Set {
     };
     __m256i sum = zero();
     for (; length > 0; sum = dot(sum, words, ones), words = zero()) {
-      constexpr int64_t kMost = 256;  // keys whose e words hold: 128 of 255 without a sign
+      constexpr int64_t kMost = 256;  // keys: 128 of their e in a word are at most 32640, read with a sign
       int64_t left = length < kMost ? length : kMost;
       length -= left;
       for (; left >= 4; left -= 4, score += 4 * row, e += 2 * row) four(4);

@@ -35,8 +35,8 @@ std::optional<TableFactors> factor(const uint8_t* table) {
   TableFactors f;
   for (int j = 0; j < 16; ++j)
     f.fine[j] = static_cast<uint16_t>(std::min(65535, (65536 * table[j] + table[0] / 2) / table[0]));
-  // rounded(exp(-d / steps) * one) takes at most three rounds for steps of 1..64 and any `one`.
-  for (int round = 0; round < 8; ++round) {
+  // Enough for one * exp(-d / steps), rounded, with steps of 1..64 and every `one` (a test).
+  for (int round = 0; round < 16; ++round) {
     for (int i = 0; i < 16; ++i) f.coarse[i] = middle(table + 16 * i, 1, f.fine);
     for (int j = 0; j < 16; ++j) f.fine[j] = middle(table + j, 16, f.coarse);
     if (is_exact(f, table)) return f;
