@@ -60,6 +60,7 @@ inline std::vector<std::vector<Instruction>> loops(const Function& function) {
     std::smatch match;
     if (!std::regex_search(from.text, match, jump)) continue;
     const uint64_t target = std::stoull(match[1], nullptr, 16);
+    if (target < function.code.front().address) continue;  // a call as the last thing
     std::vector<Instruction> body;
     for (const Instruction& i : function.code)
       if (target <= i.address && i.address <= from.address) body.push_back(i);

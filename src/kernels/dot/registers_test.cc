@@ -18,8 +18,8 @@ void expect_sums_in_registers(const std::string& multiply, const std::string& co
   std::vector<int> found(kMaxDotRows + 1);
   for (const test::Function& function : test::disassemble("dot_tile")) {
     // _ZN6dyadic..8dot_tileINS_12_GLOBAL__N_1<length><core>ELi<rows>EE..
-    // _ZN6dyadic..14dot_tile_codesI.. likewise.
-    static const std::regex name(R"(dot_tile(?:_codes)?I.*N_1\d+([A-Za-z]\w*?)ELi(\d)E)");
+    // _ZN6dyadic..14dot_tile_codesI.. and dot_tile_by_rowsI.. likewise.
+    static const std::regex name(R"(dot_tile(?:_codes|_by_rows)?I.*N_1\d+([A-Za-z]\w*?)ELi(\d)E)");
     std::smatch match;
     ASSERT_TRUE(std::regex_search(function.name, match, name)) << function.name;
     if (match[1] != core) continue;

@@ -3,7 +3,7 @@
 //
 // Core: Vector, Element (of packed rows and panels, s8 or s16), kLanes (of 32 bits), kVectors (across a panel), kRows,
 // kOffset (PanelDot::a_offset), load and store (of sums), load_panel, broadcast (four bytes of a row to all lanes),
-// accumulate (adds to each lane the products of its group), keep, prefetch and kPrefetchRows.
+// accumulate (adds to each lane the products of its group), keep, prefetch, kPrefetchRows and kLastSteps.
 //
 // keep is an empty asm that holds a value in a register. Without it gcc 12 spills sums inside the loop, which costs a
 // factor of two, and reads the panel again for every row of a tile, which costs a quarter of the speed of 2 and 3 rows.
@@ -14,6 +14,14 @@
 #include "kernels/dot/panel_dot.h"
 
 namespace dyadic {
+
+template <class Core, int kRows>
+[[gnu::always_inline]] inline void dot_prefetch(const std::byte* next) {
+  if constexpr (kRows >= Core::kPrefetchRows) {
+#pragma GCC unroll 4
+    for (int line = 0; line < 4 * Core::kLanes * Core::kVectors; line += 64) Core::prefetch(next + line);
+  }
+}
 
 // The sums of kRows rows, from `start` on.
 template <class Core, int kRows>
@@ -32,11 +40,7 @@ template <class Core, int kRows>
       w[j] = Core::load_panel(panel + (s * kVectors + j) * kVectorBytes);
       if (kRows > 1) Core::keep(w[j]);
     }
-    if constexpr (kRows >= Core::kPrefetchRows) {
-#pragma GCC unroll 4
-      for (int line = 0; line < kVectors * kVectorBytes; line += 64)
-        Core::prefetch(next + s * kVectors * kVectorBytes + line);
-    }
+    dot_prefetch<Core, kRows>(next + s * kVectors * kVectorBytes);
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       const auto x = Core::broadcast(a + r * lda + 4 * s);
@@ -70,6 +74,38 @@ template <class Core, int kRows>
     for (int j = 0; j < Core::kVectors; ++j) Core::store(tile + r * ldt + j * Core::kLanes, acc[r][j]);
 }
 
+// The same, with the last kLastSteps row by row, so that a row is stored while the products of the next one are
+// computed: 16 or 20 stores one after the other keep the multiplying pipes of Zen 4 waiting for 20 to 50 cycles a tile.
+template <class Core, int kRows>
+[[gnu::noinline]] void dot_tile_by_rows(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
+                                        const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next) {
+  constexpr int kVectors = Core::kVectors, kVectorBytes = 4 * Core::kLanes, kStepBytes = kVectors * kVectorBytes;
+  groups -= Core::kLastSteps;
+  if (groups <= 0) return dot_tile<Core, kRows>(a, lda, groups + Core::kLastSteps, panel, start, tile, ldt, next);
+  typename Core::Vector acc[kRows][kVectors];
+  dot_sums<Core, kRows>(acc, a, lda, groups, panel, start, next);
+  a += 4 * groups, panel += kStepBytes * groups, next += kStepBytes * groups;
+  asm("" : "+r"(a), "+r"(panel), "+r"(next));
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    if (r < Core::kLastSteps) dot_prefetch<Core, kRows>(next + r * kStepBytes);
+#pragma GCC unroll 4
+    for (int s = 0; s < Core::kLastSteps; ++s) {
+      const auto x = Core::broadcast(a + 4 * s);
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) {
+        Core::accumulate(acc[r][j], x, Core::load_panel(panel + s * kStepBytes + j * kVectorBytes));
+        Core::keep(acc[r][j]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) Core::store(tile + j * Core::kLanes, acc[r][j]);
+    a += lda, tile += ldt;
+    // Each row's addresses follow from those before, and the panel is read again: registers are full of sums.
+    asm volatile("" : "+r"(a), "+r"(tile) : : "memory");
+  }
+}
+
 template <class Core, int kRows, bool kWide>
 [[gnu::noinline]] void dot_tile_codes(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
                                       const int32_t* start, const SumCodes& how, std::byte* codes, int64_t ld,
@@ -96,10 +132,12 @@ void pack_dot_rows(const std::byte* a, int64_t lda, int64_t rows, int64_t K, std
 
 template <class Core, int kRows>
 constexpr auto tile_of() -> std::remove_extent_t<decltype(PanelDot::dot)> {
-  if constexpr (kRows <= Core::kRows)
-    return dot_tile<Core, kRows>;
-  else
+  if constexpr (kRows > Core::kRows)
     return nullptr;
+  else if constexpr (Core::kLastSteps > 0 && kRows > 2)
+    return dot_tile_by_rows<Core, kRows>;
+  else
+    return dot_tile<Core, kRows>;
 }
 
 template <class Core, int kRows, bool kWide>
