@@ -108,84 +108,81 @@ void write_panel(const PanelColumns& source, std::span<const PairBlock> blocks, 
   }
 }
 
-}  // namespace
-
-namespace {
-
-// What all panels take together.
+// What all panels take together. An unsafe pair takes half a group of extra k's.
 struct PairTotals {
-  int64_t blocks = 0, of_form[kPairForms] = {}, extra_groups = 0;
+  int64_t blocks = 0, of_form[kPairForms] = {}, unsafe = 0;
 };
 
-PairTotals totals_of(const Panels& panels) {
+PairTotals totals_of(const PairOrders& orders) {
   PairTotals totals;
-  for (const Panel& panel : panels.panels) {
-    const PairHeader& header = *reinterpret_cast<const PairHeader*>(panels.bytes.data() + panel.at);
-    for (int form = 0; form < kPairForms; ++form) {
-      totals.of_form[form] += header.blocks[form];
-      totals.blocks += header.blocks[form];
-    }
-    totals.extra_groups += header.extra_groups;
-  }
+  for (const PairBlock& block : orders.blocks)
+    ++totals.blocks, ++totals.of_form[block.form], totals.unsafe += block.unsafe;
   return totals;
 }
 
-std::string note_of(const Panels& panels) {
-  const PairTotals totals = totals_of(panels);
+}  // namespace
+
+std::string PairOrders::note() const {
+  const PairTotals totals = totals_of(*this);
   const auto percent = [&](int64_t blocks_by_4) { return (25 * blocks_by_4 + totals.blocks / 2) / totals.blocks; };
   if (totals.blocks == 0) return "";
   const int64_t mixed = totals.of_form[kSums4And2];
   return cat(", 16-bit sums of 8 in ", percent(4 * totals.of_form[kSums8]), " % of k, of 4 in ",
              percent(4 * totals.of_form[kSums4] + 2 * mixed), " %, of 2 in ",
-             percent(4 * totals.of_form[kSums2] + 2 * mixed), " %, ", percent(totals.extra_groups), " % extra k");
+             percent(4 * totals.of_form[kSums2] + 2 * mixed), " %, ", percent((totals.unsafe + 1) / 2), " % extra k");
 }
 
-}  // namespace
-
 // Cycles of a Zen 4 core for a row of 16 k's and 32 columns, what arranging costs included, against 21 of widened ones.
-bool pairs_pay(const Panels& panels) {
+bool pairs_pay(const PairOrders& orders) {
   constexpr int64_t kCycles[kPairForms] = {11, 13, 15, 17}, kExtraGroup = 5, kWidened = 21;
-  const PairTotals totals = totals_of(panels);
-  int64_t cycles = totals.extra_groups * kExtraGroup;
+  const PairTotals totals = totals_of(orders);
+  int64_t cycles = (totals.unsafe + 1) / 2 * kExtraGroup;
   for (int form = 0; form < kPairForms; ++form) cycles += totals.of_form[form] * kCycles[form];
   return cycles < totals.blocks * kWidened;
 }
 
-Panels pack_pairs(const PanelDot& dot, const PanelSource& b) {
-  const int64_t count = b.columns.size() / kPairColumns;
-  const PairBound bound = pair_bound(b);
+PairOrders find_pair_orders(const PanelSource& b) {
   PanelColumns source(b);
-  const int64_t blocks = source.blocks();
-  std::vector<PairBlock> found(count * blocks);
+  const int64_t count = b.columns.size() / kPairColumns, blocks = source.blocks();
+  PairOrders orders{pair_bound(b), std::vector<PairBlock>(count * blocks)};
+  for (int64_t p = 0; p < count; ++p) {
+    source.move_to(p);
+    for (int64_t i = 0; i < blocks; ++i)
+      arrange_pair_block(source.columns(), source.k(i), source.skip(i), orders.bound, &orders.blocks[p * blocks + i]);
+  }
+  return orders;
+}
+
+Panels pack_pairs(const PanelDot& dot, const PanelSource& b, const PairOrders& orders) {
+  PanelColumns source(b);
+  const int64_t count = b.columns.size() / kPairColumns, blocks = source.blocks();
+  const auto of_panel = [&](int64_t p) {
+    return std::span<const PairBlock>(orders.blocks).subspan(p * blocks, blocks);
+  };
   Panels result{.dot = &dot, .K = b.K};
   int64_t bytes = 0, groups = 0;
   for (int64_t p = 0; p < count; ++p) {
-    source.move_to(p);
-    PairBlock* panel = found.data() + p * blocks;
-    for (int64_t i = 0; i < blocks; ++i)
-      arrange_pair_block(source.columns(), source.k(i), source.skip(i), bound, panel + i);
-    const PanelSize size = size_of({panel, static_cast<size_t>(blocks)});
+    const PanelSize size = size_of(of_panel(p));
     result.panels.push_back({bytes + size.order_bytes(), size.groups(), bytes});
     bytes += round_up(size.order_bytes() + size.weight_bytes(), 64);
     groups = std::max(groups, size.groups());
   }
 
-  result.bytes = AlignedBuffer(bytes);
+  result.bytes = AlignedBuffer::long_lived(bytes);
   result.start.assign(b.columns.size(), 0);
   const std::vector<std::byte> zeros(std::max<int64_t>(b.K, kPairBlock));
   AlignedBuffer arranged(groups * 4);
   for (int64_t p = 0; p < count; ++p) {
     source.move_to(p);
     const Panel& panel = result.panels[p];
-    write_panel(source, {found.data() + p * blocks, static_cast<size_t>(blocks)}, bound,
-                result.bytes.data() + panel.order);
+    write_panel(source, of_panel(p), orders.bound, result.bytes.data() + panel.order);
     int32_t* start = result.start.data() + p * kPairColumns;
     const int32_t none[kPairColumns] = {};
     dot.arrange(zeros.data(), 0, 1, b.K, result.bytes.data() + panel.order, panel.groups, arranged.data());
     dot.dot[1](arranged.data(), 0, panel.groups, result.bytes.data() + panel.at, none, start, 0, nullptr);
     for (int c = 0; c < kPairColumns; ++c) start[c] = static_cast<int32_t>(-static_cast<uint32_t>(start[c]));
   }
-  result.note = note_of(result);
+  result.note = orders.note();
   return result;
 }
 

@@ -11,7 +11,10 @@
 // bits and widened once. A pair that is not safe in some column keeps there what is, and the excess of its second
 // weight becomes the weight of an extra k. What u adds to x is taken off where sums start.
 #pragma once
-#include "kernels/dot/panel_dot.h"
+#include <string>
+#include <vector>
+
+#include "kernels/dot/panels.h"
 
 namespace dyadic {
 
@@ -76,10 +79,18 @@ void pack_pair_block(const int8_t* const* columns, int64_t k, int skip, PairBoun
 // A group whose places hold the weights of extra[0..3], or zeros where that is null.
 void pack_pair_group(const PairExcess* const* extra, std::byte* group);
 
-// Whether such panels are faster than widened operands. Each form has a fixed cost, so the choice is the same
-// everywhere.
-bool pairs_pay(const Panels& panels);
-Panels pack_pairs(const PanelDot& dot, const PanelSource& b);
+// The orders of all blocks of a matrix: [panel][block].
+struct PairOrders {
+  PairBound bound;
+  std::vector<PairBlock> blocks;
+  std::string note() const;  // how many k's are summed how
+};
+PairOrders find_pair_orders(const PanelSource& b);
+
+// Whether panels of these orders are faster than widened operands. Each form has a fixed cost, so the choice is the
+// same everywhere.
+bool pairs_pay(const PairOrders& orders);
+Panels pack_pairs(const PanelDot& dot, const PanelSource& b, const PairOrders& orders);
 extern const PanelDot kPairsAvx2;
 
 }  // namespace dyadic

@@ -1,6 +1,7 @@
 // The orders of pairs.h and the loops that multiply them.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/dot/pairs.h"
@@ -12,6 +13,7 @@ constexpr int kVectors = kPairColumns / 8;
 constexpr int kGroupBytes = 4 * kPairColumns;
 
 __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+void store128(void* p, __m128i x) { _mm_storeu_si128(static_cast<__m128i*>(p), x); }
 __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 
@@ -64,6 +66,8 @@ Node node_of(__m256i weights, int k) {
   return {_mm256_max_epi8(weights, zero), negate(_mm256_min_epi8(weights, zero)), static_cast<uint64_t>(k)};
 }
 
+Node none() { return {_mm256_setzero_si256(), _mm256_setzero_si256(), 0}; }
+
 Node flipped(const Node& x) { return {x.negative, x.positive, x.members ^ 0x8080808080808080u}; }
 
 // `size` k's of each. Sums saturate at 255, which no bound allows.
@@ -73,86 +77,162 @@ Node joined(const Node& a, const Node& b, int size) {
           (a.members & own) | (b.members << (8 * size))};
 }
 
-uint32_t largest(__m256i bytes) {
-  const __m128i half = _mm_max_epu8(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
-  const __m128i inverse = _mm_xor_si128(half, _mm_set1_epi8(-1));
-  const __m128i pairs = _mm_min_epu8(inverse, _mm_srli_epi16(inverse, 8));  // vphminposuw takes 16 bits
-  return 255 - (static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(pairs))) & 255);
-}
-
-uint32_t largest_sum(__m256i a, __m256i b, __m256i c, __m256i d) {
-  return largest(_mm256_max_epu8(_mm256_adds_epu8(a, b), _mm256_adds_epu8(c, d)));
-}
-
-// Joins nodes of `size` k's two by two, the heaviest first with the partner that leaves the lowest sums. Returns how
-// many were safe; the others, which no partner suited, are in `alone`. Consumes `nodes`.
-int join(Node* nodes, int count, int size, PairBound bound, Node* safe, Node* alone) {
-  uint32_t weight[kPairBlock];
-  for (int i = 0; i < count; ++i) weight[i] = largest(_mm256_max_epu8(nodes[i].positive, nodes[i].negative));
-  const auto take = [&](uint32_t i) {
-    const Node node = copy(nodes[i]);
-    --count;
-    nodes[i] = copy(nodes[count]);
-    weight[i] = weight[count];
-    return node;
+// Byte i: the largest byte of v[i]. Halves that are interleaved keep their vectors apart while they shrink.
+__m128i largest_of_each(const __m256i v[16]) {
+  const auto shrink = [](__m256i a, __m256i b) {
+    return _mm256_max_epu8(_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
   };
-  int safe_count = 0;
-  while (count > 0) {
-    // Keys hold a value above the index, so that one comparison without a branch finds both.
-    uint32_t heaviest = 0;
-    for (int i = 0; i < count; ++i) {
-      const uint32_t key = weight[i] << 8 | static_cast<uint32_t>(i);
-      heaviest = key > heaviest ? key : heaviest;
-    }
-    const Node a = take(heaviest & 255);
-    uint32_t best = UINT32_MAX;
-    const auto offer = [&](uint32_t sum, uint32_t partner) {
-      const uint32_t key = sum << 8 | partner;
-      best = key < best ? key : best;
+  __m256i x[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i)
+    x[i] = _mm256_max_epu8(_mm256_permute2x128_si256(v[i], v[i + 8], 0x20),
+                           _mm256_permute2x128_si256(v[i], v[i + 8], 0x31));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) x[i] = shrink(x[i], x[i + 4]);
+  const __m256i all = shrink(shrink(x[0], x[2]), shrink(x[1], x[3]));
+  const __m256i eights = _mm256_max_epu8(all, _mm256_srli_si256(all, 8));
+  return _mm_unpacklo_epi64(_mm256_castsi256_si128(eights), _mm256_extracti128_si256(eights, 1));
+}
+
+// n is 8 or 16: up to n nodes, the heaviest first, and the largest sum of every two of them, straight and with the
+// second one flipped. All sums are made at once, because a choice among them that waits for the one before takes
+// longer.
+template <int n>
+class Candidates {
+ public:
+  // `weights`: the largest sum of each node alone, one a byte. Of equal ones the first comes first.
+  Candidates(const Node* nodes, __m128i weights, int count, bool both) : count_(count) {
+    // Keys hold a weight above the index from the last on; those of no node are below all others.
+    const __m256i index = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m256i weight = _mm256_slli_epi16(_mm256_cvtepu8_epi16(weights), 4);
+    const __m256i is_node = _mm256_cmpgt_epi16(_mm256_set1_epi16(static_cast<short>(count)), index);
+    const __m256i key = _mm256_sub_epi16(
+        _mm256_blendv_epi8(_mm256_set1_epi16(-1), _mm256_add_epi16(weight, _mm256_set1_epi16(15)), is_node), index);
+    alignas(32) int16_t keys[16], rank[16];
+    store(keys, key);
+    asm volatile("" : : : "memory");  // or each would be taken out of the register, and the ranks too
+    __m256i before = _mm256_setzero_si256();
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) before = _mm256_sub_epi16(before, _mm256_cmpgt_epi16(_mm256_set1_epi16(keys[i]), key));
+    store(rank, before);
+    asm volatile("" : : : "memory");
+    alignas(16) uint8_t from[16];
+    for (int i = 0; i < n; ++i) from[rank[i]] = static_cast<uint8_t>(i);
+    for (int i = 0; i < count; ++i) node_[i] = copy(nodes[from[i]]);
+    for (int i = count; i < n; ++i) node_[i] = none();
+    find_sums(both);
+  }
+
+  const Node& node(int i) const { return node_[i]; }
+  int count() const { return count_; }
+
+  // The partner of node i among those of `left` behind it, with the lowest sum: the sum above the partner, plus 128 if
+  // the partner is to be flipped.
+  uint32_t best(int i, uint32_t left) const {
+    const __m128i index = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m128i flip = _mm_set1_epi8(-128), bit = _mm_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+    const __m128i bits = _mm_shuffle_epi8(_mm_cvtsi32_si128(static_cast<int>(left)),
+                                          _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+    const __m128i taken = _mm_cmpeq_epi8(_mm_and_si128(bits, bit), _mm_setzero_si128());
+    const auto lowest = [&](const uint8_t* sums, __m128i partner) {
+      const __m128i sum = _mm_or_si128(load128(sums), taken);
+      return _mm_min_epu16(_mm_unpacklo_epi8(partner, sum), _mm_unpackhi_epi8(partner, sum));
     };
-    for (int i = 0; i < count; ++i) {
-      const Node& b = nodes[i];
-      offer(largest_sum(a.positive, b.positive, a.negative, b.negative), static_cast<uint32_t>(i));
-      if (bound.both)
-        offer(largest_sum(a.positive, b.negative, a.negative, b.positive), static_cast<uint32_t>(i) | 128);
+    const __m128i key = _mm_min_epu16(lowest(straight_[i], index), lowest(flipped_[i], _mm_or_si128(index, flip)));
+    return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(key))) & 0xffff;
+  }
+
+  // Bits of the nodes behind i that make a safe sum with it.
+  uint32_t safe_straight(int i, PairBound bound) const { return safe(straight_[i], i, bound); }
+  uint32_t safe_flipped(int i, PairBound bound) const { return safe(flipped_[i], i, bound); }
+
+ private:
+  // 16 sums at a time: a row of n = 16, two of n = 8. The places of row r up to r, which are of no use, belong to row
+  // n - 1 - r, whose own are as many.
+  void find_sums(bool both) {
+    constexpr int kRows = 16 / n;
+    const __m128i reverse = n == 16 ? _mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+                                    : _mm_setr_epi8(7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8);
+    for (int top = 0; top < n / 2; top += kRows) {
+      __m256i straight[16], flipped[16];
+#pragma GCC unroll 16
+      for (int l = 0; l < 16; ++l) {
+        const int r = top + l / n, c = l % n;
+        const Node &a = node_[c > r ? r : n - 1 - r], &b = node_[c > r ? c : n - 1 - c];
+        straight[l] =
+            _mm256_max_epu8(_mm256_adds_epu8(a.positive, b.positive), _mm256_adds_epu8(a.negative, b.negative));
+        flipped[l] =
+            _mm256_max_epu8(_mm256_adds_epu8(a.positive, b.negative), _mm256_adds_epu8(a.negative, b.positive));
+      }
+      const auto put = [&](uint8_t(*sums)[16], __m128i found) {
+        const __m128i back = _mm_shuffle_epi8(found, reverse);
+        if constexpr (n == 16) {
+          store128(sums[top], found);
+          store128(sums[n - 1 - top], back);
+        } else {
+          _mm_storel_epi64(reinterpret_cast<__m128i*>(sums[top]), found);
+          _mm_storel_epi64(reinterpret_cast<__m128i*>(sums[n - 1 - top]), back);
+          _mm_storel_epi64(reinterpret_cast<__m128i*>(sums[top + 1]), _mm_srli_si128(found, 8));
+          _mm_storel_epi64(reinterpret_cast<__m128i*>(sums[n - 2 - top]), _mm_srli_si128(back, 8));
+        }
+      };
+      put(straight_, largest_of_each(straight));
+      put(flipped_, both ? largest_of_each(flipped) : _mm_set1_epi8(-1));
     }
+  }
+
+  uint32_t safe(const uint8_t* sums, int i, PairBound bound) const {
+    const __m128i sum = load128(sums), most = _mm_set1_epi8(static_cast<char>(bound.sum));
+    const uint32_t low = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(sum, most), sum)));
+    return low & ((1u << count_) - (2u << i));
+  }
+
+  int count_;
+  Node node_[n];
+  alignas(16) uint8_t straight_[n][16], flipped_[n][16];
+};
+
+// Nodes joined two by two.
+struct Joined {
+  Node safe[kPairBlock / 2], alone[kPairBlock];
+  alignas(16) uint8_t weight[16] = {};  // of the safe ones
+  int count = 0, lonely = 0;            // how many are safe, and alone
+  __m128i weights() const { return load128(weight); }
+};
+
+// Joins candidates of `size` k's, the heaviest first with the partner that leaves the lowest sums. What no partner
+// suits stays alone.
+template <int n>
+void join(const Candidates<n>& from, int size, PairBound bound, Joined* to) {
+  uint32_t left = (1u << from.count()) - 1;
+  while (left != 0) {
+    const int i = __builtin_ctz(left);
+    left &= left - 1;
+    const uint32_t best = from.best(i, left);
     if (best >> 8 > bound.sum) {
-      *alone++ = copy(a);
+      to->alone[to->lonely++] = copy(from.node(i));
       continue;
     }
-    const Node b = take(best & 127);
-    safe[safe_count++] = joined(a, best & 128 ? flipped(b) : b, size);
+    const int j = best & 15;
+    left &= ~(1u << j);
+    to->weight[to->count] = static_cast<uint8_t>(best >> 8);
+    to->safe[to->count++] = joined(from.node(i), best & 128 ? flipped(from.node(j)) : copy(from.node(j)), size);
   }
-  return safe_count;
-}
-
-bool is_safe(const Node& node, PairBound bound) {
-  return largest(_mm256_max_epu8(node.positive, node.negative)) <= bound.sum;
-}
-
-bool is_safe_sum(__m256i a, __m256i b, __m256i c, __m256i d, __m256i most) {
-  const __m256i over =
-      _mm256_or_si256(_mm256_subs_epu8(_mm256_adds_epu8(a, b), most), _mm256_subs_epu8(_mm256_adds_epu8(c, d), most));
-  return _mm256_testz_si256(over, over);
 }
 
 // Joins the k's of a block so that few stay alone: the one with the fewest safe partners first, to the one of them that
-// has the fewest. Returns how many pairs are safe.
-int join_most(const Node* single, PairBound bound, Node* safe, Node* alone) {
-  const __m256i most = _mm256_set1_epi8(static_cast<char>(bound.sum));
+// has the fewest.
+void join_most(const Candidates<kPairBlock>& from, PairBound bound, Joined* to) {
   uint32_t straight[kPairBlock] = {}, partners[kPairBlock] = {};
-  for (int i = 0; i < kPairBlock; ++i)
-    for (int j = 0; j < i; ++j) {
-      const Node &a = single[i], &b = single[j];
-      const uint32_t same = is_safe_sum(a.positive, b.positive, a.negative, b.negative, most);
-      const uint32_t any = same | (bound.both && is_safe_sum(a.positive, b.negative, a.negative, b.positive, most));
-      straight[i] |= same << j;
-      partners[i] |= any << j;
-      partners[j] |= any << i;
-    }
+  for (int i = 0; i < kPairBlock; ++i) {
+    straight[i] = from.safe_straight(i, bound);
+    partners[i] |= straight[i] | from.safe_flipped(i, bound);
+    for (uint32_t behind = partners[i] >> i << i; behind != 0; behind &= behind - 1)
+      partners[__builtin_ctz(behind)] |= 1u << i;
+  }
   uint32_t left = (1 << kPairBlock) - 1;
   const auto take_rarest = [&](uint32_t among) {
-    uint32_t best = UINT32_MAX;  // the count above the index, as in join
+    uint32_t best = UINT32_MAX;  // the count above the index, so that one comparison finds both
     for (; among != 0; among &= among - 1) {
       const uint32_t i = __builtin_ctz(among);
       const uint32_t key = static_cast<uint32_t>(__builtin_popcount(partners[i] & left)) << 4 | i;
@@ -161,18 +241,23 @@ int join_most(const Node* single, PairBound bound, Node* safe, Node* alone) {
     left &= ~(1u << (best & 15));
     return static_cast<int>(best & 15);
   };
-  int safe_count = 0;
+  const auto sum_of = [](const Node& x) {
+    const __m256i v[16] = {_mm256_max_epu8(x.positive, x.negative)};
+    return static_cast<uint8_t>(_mm_cvtsi128_si32(largest_of_each(v)));
+  };
+  to->count = to->lonely = 0;
   while (left != 0) {
     const int i = take_rarest(left);
     if ((partners[i] & left) == 0) {
-      *alone++ = copy(single[i]);
+      to->alone[to->lonely++] = copy(from.node(i));
       continue;
     }
     const int j = take_rarest(partners[i] & left);
-    const bool same = i > j ? straight[i] >> j & 1 : straight[j] >> i & 1;
-    safe[safe_count++] = joined(single[i], same ? copy(single[j]) : flipped(single[j]), 1);
+    const bool same = straight[std::min(i, j)] >> std::max(i, j) & 1;
+    Node& pair = to->safe[to->count];
+    pair = joined(from.node(i), same ? copy(from.node(j)) : flipped(from.node(j)), 1);
+    to->weight[to->count++] = sum_of(pair);
   }
-  return safe_count;
 }
 
 // The k's of a block, pair after pair, in the order that place_of gives places to.
@@ -196,33 +281,34 @@ PairForm find_order(const __m256i rows[kPairBlock], PairBound bound, Order* orde
     const auto four = [&](int i) { return joined(joined(k[i], k[i + 1], 1), joined(k[i + 2], k[i + 3], 1), 2); };
     halves[h] = joined(four(0), four(4), 4);
   }
-  if (is_safe(halves[0], bound) && is_safe(halves[1], bound)) {
+  const __m256i most = _mm256_set1_epi8(static_cast<char>(bound.sum));
+  const __m256i largest = _mm256_max_epu8(_mm256_max_epu8(halves[0].positive, halves[0].negative),
+                                          _mm256_max_epu8(halves[1].positive, halves[1].negative));
+  const __m256i over = _mm256_subs_epu8(largest, most);
+  if (_mm256_testz_si256(over, over)) {
     order->add(halves, 2, 8);
     return kSums8;
   }
 
-  Node pairs[kPairBlock / 2], fours[kPairBlock / 4], eights[2], lone[kPairBlock], lone_pairs[kPairBlock / 2];
-  int pair_count = join(single, kPairBlock, 1, bound, pairs, lone);
-  if (pair_count < kPairBlock / 2) {
-    for (int k = 0; k < kPairBlock; ++k) single[k] = node_of(rows[k], k);
-    pair_count = join_most(single, bound, pairs, lone);
-  }
-  Node copies[kPairBlock / 2];
-  for (int i = 0; i < pair_count; ++i) copies[i] = copy(pairs[i]);
-  const int four_count = join(copies, pair_count, 2, bound, fours, lone_pairs);
-  if (four_count == 4) {
-    for (int i = 0; i < 4; ++i) copies[i] = copy(fours[i]);
-    Node rest[4];
-    const bool eight = join(copies, 4, 4, bound, eights, rest) == 2;
-    order->add(eight ? eights : fours, eight ? 2 : 4, eight ? 8 : 4);
+  __m256i magnitudes[kPairBlock];
+  for (int k = 0; k < kPairBlock; ++k) magnitudes[k] = _mm256_max_epu8(single[k].positive, single[k].negative);
+  const Candidates<16> singles(single, largest_of_each(magnitudes), kPairBlock, bound.both);
+  Joined pairs, fours, eights;
+  join(singles, 1, bound, &pairs);
+  if (pairs.lonely > 0) join_most(singles, bound, &pairs);
+  join(Candidates<8>(pairs.safe, pairs.weights(), pairs.count, bound.both), 2, bound, &fours);
+  if (fours.count == 4) {
+    join(Candidates<8>(fours.safe, fours.weights(), 4, bound.both), 4, bound, &eights);
+    const bool eight = eights.count == 2;
+    order->add(eight ? eights.safe : fours.safe, eight ? 2 : 4, eight ? 8 : 4);
     return eight ? kSums8 : kSums4;
   }
-  *unsafe = kPairBlock / 2 - pair_count;
+  *unsafe = kPairBlock / 2 - pairs.count;
   // A third sum of four is taken as two pairs.
-  order->add(fours, four_count, 4);
-  order->add(lone_pairs, pair_count - 2 * four_count, 2);
-  order->add(lone, 2 * *unsafe, 1);
-  return four_count >= 2 ? kSums4And2 : kSums2;
+  order->add(fours.safe, fours.count, 4);
+  order->add(fours.alone, fours.lonely, 2);
+  order->add(pairs.alone, pairs.lonely, 1);
+  return fours.count >= 2 ? kSums4And2 : kSums2;
 }
 
 // The place of the i-th pair of an order. A 16-bit lane sums places 0 and 1 or 2 and 3 of consecutive groups.
@@ -498,7 +584,7 @@ const PanelDot kPairsAvx2 = {
     .group = 4,
     .a_offset = 0,
     .reads_a = true,
-    .pack = pack_pairs,
+    .pack = [](const PanelDot& dot, const PanelSource& b) { return pack_pairs(dot, b, find_pair_orders(b)); },
     .pack_rows = nullptr,
     .arrange = arrange_rows,
     .dot = {nullptr, dot_pairs<1>, dot_pairs<2>, dot_pairs<3>, dot_pairs<4>, dot_pairs<5>, dot_pairs<6>}};

@@ -204,10 +204,10 @@ Panels pack_fastest(Isa isa, DataType a, DataType b_type, const PanelSource& b) 
   const PanelDot& usual = panel_dot(isa, a, b_type);
 #if defined(__x86_64__)
   if (usual.isa == Isa::kAvx2 && usual.feature == DotFeature::kNone && a == kPairsAvx2.a && b_type == kPairsAvx2.b) {
-    Panels pairs = pack_panels(kPairsAvx2, b);
-    if (pairs_pay(pairs)) return pairs;
+    const PairOrders orders = find_pair_orders(b);
+    if (pairs_pay(orders)) return pack_pairs(kPairsAvx2, b, orders);
     Panels widened = pack_panels(usual, b);
-    widened.note = cat(", not the slower ", kPairsAvx2.name, pairs.note);
+    widened.note = cat(", not the slower ", kPairsAvx2.name, orders.note());
     return widened;
   }
 #endif
