@@ -157,8 +157,9 @@ class Candidates {
       __m256i straight[16], flipped[16];
 #pragma GCC unroll 16
       for (int l = 0; l < 16; ++l) {
-        const int r = top + l / n, c = l % n;
-        const Node &a = node_[c > r ? r : n - 1 - r], &b = node_[c > r ? c : n - 1 - c];
+        const unsigned r = static_cast<unsigned>(top + l / n), c = l % n;
+        const unsigned of_a = c > r ? r : n - 1 - r, of_b = c > r ? c : n - 1 - c;
+        const Node &a = node_[of_a % n], &b = node_[of_b % n];  // gcc 12 fears -1
         straight[l] =
             _mm256_max_epu8(_mm256_adds_epu8(a.positive, b.positive), _mm256_adds_epu8(a.negative, b.negative));
         flipped[l] =
