@@ -15,7 +15,8 @@ namespace {
 std::atomic<int64_t> allocations{0};
 
 // Those of 256 bytes or more can be made to fail. Smaller ones hardly ever do, and copying a std::variant that may hold
-// a string crashes where its copy throws (libstdc++ 12 takes such a variant for never valueless, and destroys nothing).
+// a string crashes where its copy throws: libstdc++ 12 takes such a variant for never valueless and destroys what is
+// not there.
 constexpr size_t kLarge = 256;
 std::atomic<int64_t> large{0}, first_to_fail{INT64_MAX}, last_to_fail{INT64_MAX};  // counted from 1
 

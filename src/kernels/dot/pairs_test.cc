@@ -36,8 +36,8 @@ struct Weights {
   Panels pack() const {
     return pack_panels(kPairsAvx2, {reinterpret_cast<const std::byte*>(b.data()), K, K, columns(), range});
   }
-  bool pay() const {
-    return pairs_pay(find_pair_orders({reinterpret_cast<const std::byte*>(b.data()), K, K, columns(), range}));
+  PairOrders orders() const {
+    return find_pair_orders({reinterpret_cast<const std::byte*>(b.data()), K, K, columns(), range});
   }
 };
 
@@ -108,13 +108,38 @@ TEST_F(Pairs, AreExactWhereEveryPairIsUnsafe) {
     for (const int64_t K : {5, 16, 50, 400}) {
       Weights w{33, K, {-128, 127}, std::vector<int8_t>(33 * K, weight)};
       check(w, random);
-      EXPECT_FALSE(K >= 16 && weight == -128 && w.pay());
+      EXPECT_FALSE(K >= 16 && weight == -128 && pairs_pay(w.orders()));
       // Of random signs, some are equal and some opposite whichever k's are paired, so negating does not help.
       for (int8_t& b : w.b) b = static_cast<int8_t>(random.below(2) ? weight : -weight - (weight == -128));
       w.range = {-127, 127};
       check(w, random);
-      EXPECT_FALSE(K >= 16 && w.pay());
+      EXPECT_FALSE(K >= 16 && pairs_pay(w.orders()));
     }
+}
+
+// Bell-shaped weights, as trained networks have them: all but a few pairs are safe if rows reach 127, most sums of four
+// if they reach 80.
+TEST_F(Pairs, OrdersMakeMostSumsSafe) {
+  Random random(test::seed(), 5);
+  for (const int64_t reach : {127, 80}) {
+    Weights w{64, 768, {-127, 127}, {}};
+    for (int64_t n = 0; n < w.N; ++n) {
+      std::vector<int64_t> row(w.K);
+      int64_t largest = 1;
+      for (int64_t& x : row) {
+        for (int i = 0; i < 12; ++i) x += noise(random, 100);
+        largest = std::max(largest, std::abs(x));
+      }
+      for (const int64_t x : row) w.b.push_back(static_cast<int8_t>(reach * x / largest));
+    }
+    int64_t unsafe = 0, in_fours = 0;
+    const PairOrders orders = w.orders();
+    for (const PairBlock& block : orders.blocks) unsafe += block.unsafe, in_fours += block.form != kSums2;
+    const int64_t blocks = std::ssize(orders.blocks);
+    EXPECT_EQ(blocks, 96);
+    EXPECT_LE(100 * unsafe, 4 * blocks) << unsafe << " pairs, reach " << reach;
+    EXPECT_GE(100 * in_fours, reach == 80 ? 90 * blocks : 0) << in_fours << " blocks, reach " << reach;
+  }
 }
 
 TEST_F(Pairs, ServeWhereTheyPay) {
