@@ -183,6 +183,15 @@ inline Example add_norm_example(int64_t T, int64_t n, Spread spread, Random& ran
   return b.build();
 }
 
+inline Example q15_add_norm_example(int64_t T, int64_t n, Spread spread, Random& random) {
+  ExampleBuilder b("add_norm", q15_add_norm_body(n, {DataType::kI8, DataType::kI16}).graph, {{"T", T}}, spread, random);
+  b.parameter("sublayer_m", {9001}).parameter("identity_m", {-7001});
+  for (const char* name : {"out0", "out1"})
+    b.random_parameter(cat(name, "_m"), -32768, 32767).random_parameter(cat(name, "_beta"), -9000, 9000);
+  b.parameter("out0_shift", {5}).parameter("out1_shift", {2});
+  return b.build();
+}
+
 inline Example embed_norm_example(int64_t T, int64_t n, Spread spread, Random& random) {
   const std::vector<TableShape> tables = {{"token", 50}, {"position", 20}, {"type", 2}};
   ExampleBuilder b("embed_norm", embed_norm_body(n, tables, {DataType::kI8, DataType::kI16}).graph, {{"T", T}}, spread,

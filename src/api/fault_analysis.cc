@@ -143,9 +143,10 @@ FaultAnalysis analyse_linear(const LoneComposite& clean, const LoneComposite& fa
 
 // ---- norms -------------------------------------------------------------------------------------------------------
 
+// A product by the multiplier that has a shift of its own, or none: then it is one in Q15.
 Function term(const Parameters& p, const std::string& stem, int64_t i) {
-  return
-      [m = p.at(stem + "_m", i), s = static_cast<int>(p.at(stem + "_s", i))](int64_t x) { return mul_shift(x, m, s); };
+  const int s = p.find(stem + "_s") ? static_cast<int>(p.at(stem + "_s", i)) : 15;
+  return [m = p.at(stem + "_m", i), s](int64_t x) { return mul_shift(x, m, s); };
 }
 
 // An output's code by its normalised value.
@@ -154,8 +155,13 @@ Function output_function(const LoneComposite& c, const std::string& output, int6
   const Graph& body = c.body().graph;
   const Interval ends =
       body.value(body.find(output)).type == DataType::kI8 ? Interval{-127, 127} : range_of(DataType::kI16);
-  return [f = term(p, output, column), beta = p.at(output + "_beta", column), ends](int64_t y) {
-    return clamp64(shift_right(f(y) + beta, 8, Rounding::kHalfUp), ends.lo, ends.hi);
+  // Fraction bits of its sum; fewer than none: steps that hold so many codes.
+  int fraction = 8;
+  if (p.find(output + "_shift"))
+    fraction = static_cast<int>(p.at(output + "_shift", 0)) * (ends == range_of(DataType::kI16) ? -1 : 1);
+  return [f = term(p, output, column), beta = p.at(output + "_beta", column), ends, fraction](int64_t y) {
+    const int64_t z = (f(y) + beta) * (int64_t{1} << std::max(0, -fraction));
+    return clamp64(shift_right(z, std::max(0, fraction), Rounding::kHalfUp), ends.lo, ends.hi);
   };
 }
 
@@ -175,8 +181,8 @@ std::string norm_equivalence(const LoneComposite& clean, const LoneComposite& fa
   }
   const ValueId value = clean.body().graph.find(stem);
   if (value < 0) return "";
-  if (a.find(stem + "_beta")) {  // an output
-    if (part == "s") return "";  // of all columns
+  if (a.find(stem + "_beta")) {                     // an output
+    if (part == "s" || part == "shift") return "";  // of all columns
     const Interval y = proved(clean, "y", element);
     if (!differences(y, output_function(clean, stem, element), output_function(faulty, stem, element)).empty())
       return "";

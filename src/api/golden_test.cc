@@ -1,4 +1,4 @@
-// The committed golden model: its layer hashes are the same in every version, on every machine, by every backend.
+// The committed golden models: their layer hashes are the same in every version, on every machine, by every backend.
 #include <algorithm>
 
 #include "api/verify.h"
@@ -12,11 +12,19 @@ namespace {
 
 const std::string kFolder = test::source_path("models/golden");
 
-Json golden_hashes() { return parse_json(read_file(kFolder + "/hashes.json"), "hashes.json"); }
+// `form` tells one model from the other: "" or "-q15".
+std::string golden_model(const std::string& form) { return cat(kFolder, "/tiny", form, ".dyad"); }
+Json golden_hashes(const std::string& form) {
+  const std::string file = cat(kFolder, "/hashes", form, ".json");
+  return parse_json(read_file(file), file);
+}
 
-TEST(Golden, EveryBackendGivesTheCommittedHashes) {
-  const Json golden = golden_hashes();
-  const VerifyReport report = verify_model_file({.model = kFolder + "/tiny.dyad", .texts = kFolder + "/texts.txt"});
+class Golden : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Forms, Golden, testing::Values("", "-q15"));
+
+TEST_P(Golden, EveryBackendGivesTheCommittedHashes) {
+  const Json golden = golden_hashes(GetParam());
+  const VerifyReport report = verify_model_file({.model = golden_model(GetParam()), .texts = kFolder + "/texts.txt"});
   EXPECT_TRUE(report.integer_only);
   EXPECT_TRUE(report.equal);
   ASSERT_EQ(report.layers.size(), golden.size());
@@ -28,8 +36,8 @@ TEST(Golden, EveryBackendGivesTheCommittedHashes) {
 }
 
 // One bit of one weight, and the hash of its layer is another while those of the layers before it stay.
-TEST(Golden, HashesNameTheFirstChangedLayer) {
-  Model model = *load_model(kFolder + "/tiny.dyad");
+TEST_P(Golden, HashesNameTheFirstChangedLayer) {
+  Model model = *load_model(golden_model(GetParam()));
   const Graph& main = model.main();
   const auto changed =
       std::find_if(main.nodes.begin() + 4, main.nodes.end(), [](const Node& node) { return node.op == "linear"; });
@@ -42,7 +50,7 @@ TEST(Golden, HashesNameTheFirstChangedLayer) {
   const std::string file = test::temporary_dir() + "/changed.dyad";
   save_model(file, model);
 
-  const Json golden = golden_hashes();
+  const Json golden = golden_hashes(GetParam());
   const VerifyReport report = verify_model_file({.model = file, .texts = kFolder + "/texts.txt"});
   EXPECT_TRUE(report.equal);  // among each other
   for (const LayerHashes& layer : report.layers) {

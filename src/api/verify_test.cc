@@ -138,19 +138,25 @@ TEST(Inject, FindsEveryFaultOfEveryKindAndSaysHow) {
   for (const PlantedFault& f : inject.equivalent) EXPECT_FALSE(f.found_by.empty()) << f.constant;
 }
 
+std::shared_ptr<const Model> golden_q15() {
+  static const auto model = load_model(test::source_path("models/golden/tiny-q15.dyad"));
+  return model;
+}
+
 // The composite with a parameter of this name, and the same with `mask` flipped in one element.
 struct Changed {
   LoneComposite clean, faulty;
   size_t input = 0;
 };
-Changed change(const std::string& parameter, int64_t element, int64_t mask) {
-  const auto proof = prove_model(*golden());
-  const Graph& main = golden()->main();
+Changed change(const std::string& parameter, int64_t element, int64_t mask,
+               const std::shared_ptr<const Model>& model = golden()) {
+  const auto proof = prove_model(*model);
+  const Graph& main = model->main();
   for (size_t n = 0; n < main.nodes.size(); ++n) {
-    const Graph& body = golden()->body(main.nodes[n]).graph;
+    const Graph& body = model->body(main.nodes[n]).graph;
     for (size_t i = 0; i < body.inputs.size(); ++i) {
       if (body.value(body.inputs[i]).name != parameter) continue;
-      const LoneComposite clean = isolate(*golden(), main.nodes[n], proof[n]);
+      const LoneComposite clean = isolate(*model, main.nodes[n], proof[n]);
       const Tensor& before = main.value(main.nodes[n].inputs[i]).constant;
       Tensor after(before.type(), before.dims());
       std::copy_n(before.raw(), before.bytes(), after.mutable_raw());
@@ -191,6 +197,14 @@ TEST(FaultAnalysis, IsNeverWrongAboutWhatCannotShow) {
     }
   }
   EXPECT_GT(equivalent, 0);
+}
+
+TEST(FaultAnalysis, SeesEveryBitOfANormInWords) {
+  for (const char* parameter : {"out0_m", "out0_beta", "out1_m", "out1_beta"})
+    for (int64_t channel = 0; channel < 64; channel += 7) {
+      const Changed c = change(parameter, channel, 1, golden_q15());
+      EXPECT_EQ(analyse_fault(c.clean, c.faulty, c.input, channel, 1).equivalent, "") << parameter << ' ' << channel;
+    }
 }
 
 TEST(Inject, IsTheSameForTheSameSeed) {

@@ -51,6 +51,7 @@ TEST_P(PrintedC, Bodies) {
   expect_equal([&](Spread s) { return test::linear_example(5, 16, 70, 3, s, random); });
   expect_equal([&](Spread s) { return test::linear_example(1, 3, 2, 0, s, random); });
   expect_equal([&](Spread s) { return test::add_norm_example(3, 96, s, random); });
+  expect_equal([&](Spread s) { return test::q15_add_norm_example(3, 96, s, random); });
   expect_equal([&](Spread s) { return test::embed_norm_example(4, 33, s, random); });
   expect_equal([&](Spread s) { return test::attention_example({3, 0, 7}, 7, 2, 4, s, random); });
   expect_equal([&](Spread s) { return test::pool_example({3, 0, 7}, 9, 20, true, s, random); });

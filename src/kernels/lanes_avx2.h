@@ -147,6 +147,26 @@ struct Words {
   Words shifted() const {
     return {_mm256_slli_epi16(v, kLeft)};
   }
+  friend Words operator+(Words a, Words b) { return {_mm256_add_epi16(a.v, b.v)}; }  // modulo 2^16, as is <<
+  friend Words operator<<(Words a, int count) { return {_mm256_sll_epi16(a.v, _mm_cvtsi32_si128(count))}; }
+  friend Words operator>>(Words a, int count) { return {_mm256_sra_epi16(a.v, _mm_cvtsi32_si128(count))}; }
+  friend Words doubled(Words x) { return {_mm256_adds_epi16(x.v, x.v)}; }  // saturated
+  // (x + y + 1) >> 1, with 17 bits between.
+  friend Words average(Words x, Words y) {
+    const auto sign = _mm256_set1_epi16(INT16_MIN);
+    return {_mm256_xor_si256(_mm256_avg_epu16(_mm256_xor_si256(x.v, sign), _mm256_xor_si256(y.v, sign)), sign)};
+  }
+  friend Words clamped(Words x, Words lo, Words hi) { return {_mm256_min_epi16(_mm256_max_epi16(x.v, lo.v), hi.v)}; }
+  friend void store(Words x, Words y, int16_t* p) {
+    x.store(p);
+    y.store(p + kCount);
+  }
+  // Clamped to -127..127.
+  friend void store(Words x, Words y, int8_t* p) {
+    const __m256i codes = _mm256_permute4x64_epi64(_mm256_packs_epi16(x.v, y.v), 0xd8);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_max_epi8(codes, _mm256_set1_epi8(-127)));
+  }
+  friend Words mul_q15(Words a, Words b) { return {_mm256_mulhrs_epi16(a.v, b.v)}; }  // (a * b + 2^14) >> 15
   friend Words mul_high(Words a, Words b) { return {_mm256_mulhi_epi16(a.v, b.v)}; }  // floor(a * b / 2^16)
   friend Words mul_low(Words a, Words b) { return {_mm256_mullo_epi16(a.v, b.v)}; }
   // x, plus one where `low` is at least `bound`, both without sign.

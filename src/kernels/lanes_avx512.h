@@ -123,6 +123,26 @@ struct Words {
   Words shifted() const {
     return {_mm512_slli_epi16(v, kLeft)};
   }
+  friend Words operator+(Words a, Words b) { return {_mm512_add_epi16(a.v, b.v)}; }  // modulo 2^16, as is <<
+  friend Words operator<<(Words a, int count) { return {_mm512_sll_epi16(a.v, _mm_cvtsi32_si128(count))}; }
+  friend Words operator>>(Words a, int count) { return {_mm512_sra_epi16(a.v, _mm_cvtsi32_si128(count))}; }
+  friend Words doubled(Words x) { return {_mm512_adds_epi16(x.v, x.v)}; }  // saturated
+  // (x + y + 1) >> 1, with 17 bits between.
+  friend Words average(Words x, Words y) {
+    const auto sign = _mm512_set1_epi16(INT16_MIN);
+    return {_mm512_xor_si512(_mm512_avg_epu16(_mm512_xor_si512(x.v, sign), _mm512_xor_si512(y.v, sign)), sign)};
+  }
+  friend Words clamped(Words x, Words lo, Words hi) { return {_mm512_min_epi16(_mm512_max_epi16(x.v, lo.v), hi.v)}; }
+  friend void store(Words x, Words y, int16_t* p) {
+    x.store(p);
+    y.store(p + kCount);
+  }
+  // Clamped to -127..127.
+  friend void store(Words x, Words y, int8_t* p) {
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), codes = _mm512_packs_epi16(x.v, y.v);
+    _mm512_storeu_si512(p, _mm512_max_epi8(_mm512_permutexvar_epi64(order, codes), _mm512_set1_epi8(-127)));
+  }
+  friend Words mul_q15(Words a, Words b) { return {_mm512_mulhrs_epi16(a.v, b.v)}; }  // (a * b + 2^14) >> 15
   friend Words mul_high(Words a, Words b) { return {_mm512_mulhi_epi16(a.v, b.v)}; }  // floor(a * b / 2^16)
   friend Words mul_low(Words a, Words b) { return {_mm512_mullo_epi16(a.v, b.v)}; }
   // x, plus one where `low` is at least `bound`, both without sign.

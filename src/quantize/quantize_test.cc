@@ -191,9 +191,10 @@ TEST(Quantize, DistancesOfScoresHaveMultipliersOf32BitProducts) {
 TEST(Quantize, MultiplierBitsOfNorms) {
   const test::ToyEncoder toy;
   for (int bits : {8, 10, 31}) {
-    const Quantized q =
-        quantized(toy, default_and(cat("[[rule]]\nop = \"LayerNormalization\"\n",
-                                       "approximate = { integer-layer-norm = { multiplier_bits = ", bits, " } }\n")));
+    const Quantized q = quantized(
+        toy,
+        default_and(cat("[[rule]]\nop = \"LayerNormalization\"\n",
+                        "approximate = { integer-layer-norm = { lane_bits = 32, multiplier_bits = ", bits, " } }\n")));
     expect_integer(q);
     const Graph& main = q.model.main();
     int outputs = 0;
@@ -336,9 +337,7 @@ TEST(Quantize, AMissingAnswerIsNamed) {
               HasSubstr("no softmax approximation for node encoder/layer.0/attention/self"));
   EXPECT_THAT(refusal([&] { quantized(toy, cut("approximate = \"exact-table\"")); }),
               HasSubstr("no approximation of Gelu for node encoder/layer.0/intermediate/function"));
-  EXPECT_THAT(refusal([&] {
-                quantized(toy, cut("approximate = { integer-layer-norm = { multiplier_bits = 10, sum_bits = 15 } }"));
-              }),
+  EXPECT_THAT(refusal([&] { quantized(toy, cut("approximate = { integer-layer-norm = { lane_bits = 16 } }")); }),
               HasSubstr("no approximation of LayerNormalization for node embeddings/LayerNorm"));
 }
 
@@ -421,16 +420,17 @@ TEST(Quantize, DeadChannelsAndConstantActivations) {
   EXPECT_GE(agreement(graph, q.model, toy.feeds(16, 50)).mean, 0.98);
 }
 
-// Against the exact norm of what the codes of both terms mean, on rows whose sum deviates by at least 512 of its steps:
-// random ones, and constant magnitudes beside one outlier, where an error of a ratio moves every element alike.
+// Against the exact norm of what the codes of both terms mean, on rows whose sum deviates by at least 1/64 of its
+// codes: random ones, and constant magnitudes beside one outlier, where an error of a ratio moves every element alike.
 TEST(Quantize, NormsOfResidualSumsStayWithinTheirPublishedBound) {
   const test::ToyEncoder toy;
   const Graph real = toy.graph();
   Random random(test::seed(), 7);
-  for (const char* sums : {"sum_bits = 31", "sum_bits = 15", "sum_bits = 12"}) {
+  for (const char* sums : {"sum_bits = 31", "sum_bits = 15", "sum_bits = 12", "lane_bits = 16"}) {
     std::string text = default_recipe().text;
-    const std::string narrow = "sum_bits = 15", migration = "restructure.scale-migration = { alpha = 0.7 }";
-    text.replace(text.find(narrow), narrow.size(), sums);
+    const std::string q15 = "lane_bits = 16", migration = "restructure.scale-migration = { alpha = 0.7 }";
+    const bool is_q15 = sums == q15;
+    text.replace(text.find(q15), q15.size(), is_q15 ? q15 : cat("multiplier_bits = 10, ", sums));
     text.erase(text.find(migration), migration.size());
     const Model model = quantized(toy, parse(text)).model;
     const Graph& main = model.main();
@@ -457,8 +457,10 @@ TEST(Quantize, NormsOfResidualSumsStayWithinTheirPublishedBound) {
       const double scale[] = {main.value(node.inputs[0]).encoding->scale[0],
                               main.value(node.inputs[1]).encoding->scale[0]};
       // Steps of the sum in a step of each term, as the model has them.
-      const double ratio[] = {std::ldexp(parameter["sublayer_m"], -static_cast<int>(parameter["sublayer_s"])) / 256,
-                              std::ldexp(parameter["identity_m"], -static_cast<int>(parameter["identity_s"])) / 256};
+      const auto ratio_of = [&](const std::string& name) {
+        return std::ldexp(parameter[name + "_m"], is_q15 ? -15 : -static_cast<int>(parameter[name + "_s"]) - 8);
+      };
+      const double ratio[] = {ratio_of("sublayer"), ratio_of("identity")};
       const auto& bounds = std::get<std::vector<double>>(node.attributes.at("bound"));
       const int64_t n = real.value(norm.inputs[1]).constant.count();
       for (int trial = 0; trial < 200; ++trial) {
@@ -479,7 +481,7 @@ TEST(Quantize, NormsOfResidualSumsStayWithinTheirPublishedBound) {
         }
         for (double x : sum) square += (x - mean) * (x - mean);
         const double deviation = std::sqrt(square / static_cast<double>(n)), step = scale[1] / ratio[1];
-        if (deviation < 512 * step || largest > 32766) continue;
+        if (deviation < (is_q15 ? 254 : 512) * step || largest > 32766) continue;
         ++rows;
         for (int term = 0; term < 2; ++term)
           operands[term ? "identity" : "sublayer"] = Tensor::from<int16_t>({1, n}, codes[term]);

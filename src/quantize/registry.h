@@ -106,6 +106,8 @@ struct NormPart {
   int (*multiplier_bits)(const Part& part) = [](const Part&) { return 31; };
   // Most bits of the two ratios of a residual sum, 12..15: encode_sum_ratios (quantize/ratio.h). 31: each by itself.
   int (*sum_bits)(const Part& part) = [](const Part&) { return 31; };
+  // 16: the shared bodies in words, which take no core and none of the above. 32: the others.
+  int (*lane_bits)(const Part& part) = [](const Part&) { return 32; };
 };
 
 // restructure: rewrites the real graph and keeps its float function.

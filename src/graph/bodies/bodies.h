@@ -69,6 +69,17 @@ struct TableShape {
 Body embed_norm_body(int64_t n, const std::vector<TableShape>& tables, const NormOutputs& outputs,
                      const NormCore& core = {});
 
+// The same two in words of 16 bits, attribute lane_bits = 16: for kernels, instruction sets and circuits that multiply
+// 16 by 16 bits. Sums q have no fraction bits, y the unit sqrt(n) / 2^kQ15NormFraction. embed_norm clamps its sums to
+// kLargestQ15Sum; those of add_norm stay below it if the two multipliers do, added up, and kernels serve only then.
+//   parameters  add_norm: sublayer_m, identity_m i16 [1], in 2^-15 of a step of q; embed_norm: as above. Then for each
+//               output out<j>_m, out<j>_beta i16 [n] and out<j>_shift u8 [1]:
+//                 i8: (mul_shift(y, m, 15) + beta) >> shift     i16: (mul_shift(y, m, 15) + beta) << shift, saturated
+inline constexpr int kQ15NormFraction = 14;
+inline constexpr int64_t kLargestQ15Sum = (1 << 15) - (1 << 8);
+Body q15_add_norm_body(int64_t n, const NormOutputs& outputs);
+Body q15_embed_norm_body(int64_t n, const std::vector<TableShape>& tables, const NormOutputs& outputs);
+
 // pool: mean of each sequence's rows, then (normalize) the unit vector in steps of 2^-15.
 //   inputs      x i16 [T,n]; start, length i32 [B]
 //   outputs     embedding i16 [B,n]; length 0 gives zeros

@@ -25,6 +25,8 @@ NormOutputs output_types(const Graph& body) {
   return types;
 }
 
+bool in_q15(const Node& node) { return node.has("lane_bits") && node.integer("lane_bits") == 16; }
+
 std::optional<Body> shared_body(const Node& node, const Graph& body) {
   if (node.op == "linear") {
     LinearShape shape;
@@ -39,7 +41,8 @@ std::optional<Body> shared_body(const Node& node, const Graph& body) {
   if (node.op == "attention") return attention_body(node.integer("heads"), node.integer("head_dim"));
   if (node.op == "add_norm") {
     const auto n = static_dim(body, "sublayer", 1);
-    return n ? std::optional(add_norm_body(*n, output_types(body))) : std::nullopt;
+    if (!n) return std::nullopt;
+    return in_q15(node) ? q15_add_norm_body(*n, output_types(body)) : add_norm_body(*n, output_types(body));
   }
   if (node.op == "embed_norm") {
     std::vector<TableShape> tables;
@@ -51,7 +54,9 @@ std::optional<Body> shared_body(const Node& node, const Graph& body) {
       tables.push_back({name, *rows});
       n = static_dim(body, name + "_codes", 1);
     }
-    return n ? std::optional(embed_norm_body(*n, tables, output_types(body))) : std::nullopt;
+    if (!n) return std::nullopt;
+    return in_q15(node) ? q15_embed_norm_body(*n, tables, output_types(body))
+                        : embed_norm_body(*n, tables, output_types(body));
   }
   if (node.op == "pool") {
     const auto n = static_dim(body, "x", 1);

@@ -185,10 +185,34 @@ std::vector<Ints> loop_norm(const Ints& q, const Inputs& in, const NormOutputs& 
   return results;
 }
 
-std::vector<Ints> loop_rows(const std::vector<Ints>& sums, const Inputs& in, const NormOutputs& outputs) {
+// The same in Q15.
+std::vector<Ints> loop_q15_norm(const Ints& q, const Inputs& in, const NormOutputs& outputs) {
+  const auto n = static_cast<int64_t>(q.size());
+  const int64_t total = std::accumulate(q.begin(), q.end(), int64_t{0});
+  const int64_t mean = static_cast<int64_t>(std::floor(static_cast<long double>(512 * total + n) / (2 * n)));
+  int64_t square = 0;
+  for (int64_t x : q) square += (256 * x - mean) * (256 * x - mean);
+  const auto [reciprocal, e] = loop_reciprocal(square);
+  std::vector<Ints> results(outputs.size());
+  for (int64_t c = 0; c < n; ++c) {
+    const int64_t d = scaled((256 * q[c] - mean) * (int64_t{1} << e), 1, 16), y = scaled(d, reciprocal / 65536, 15);
+    for (size_t j = 0; j < outputs.size(); ++j) {
+      const std::string name = cat("out", j);
+      const int64_t z = scaled(y, element(in, name + "_m", c), 15) + element(in, name + "_beta", c);
+      const int64_t shift = element(in, name + "_shift", 0);
+      results[j].push_back(saturated(outputs[j] == kI8 ? scaled(z, 1, shift) : z * (1 << shift), outputs[j]));
+    }
+  }
+  return results;
+}
+
+using LoopNorm = std::vector<Ints> (*)(const Ints& q, const Inputs& in, const NormOutputs& outputs);
+
+std::vector<Ints> loop_rows(const std::vector<Ints>& sums, const Inputs& in, const NormOutputs& outputs,
+                            LoopNorm norm = loop_norm) {
   std::vector<Ints> all(outputs.size());
   for (const Ints& q : sums) {
-    const auto one = loop_norm(q, in, outputs);
+    const auto one = norm(q, in, outputs);
     for (size_t j = 0; j < one.size(); ++j) all[j].insert(all[j].end(), one[j].begin(), one[j].end());
   }
   return all;
@@ -207,8 +231,18 @@ std::vector<Ints> loop_add_norm(const Inputs& in, const NormOutputs& outputs) {
   return loop_rows(sums, in, outputs);
 }
 
+std::vector<Ints> loop_q15_add_norm(const Inputs& in, const NormOutputs& outputs) {
+  const int64_t n = in.at("identity").dim(1);
+  std::vector<Ints> sums(in.at("identity").dim(0), Ints(n));
+  for (size_t t = 0; t < sums.size(); ++t)
+    for (int64_t c = 0; c < n; ++c)
+      for (const char* name : {"sublayer", "identity"})
+        sums[t][c] += scaled(in.at(name).at(t * n + c), element(in, cat(name, "_m"), 0), 15);
+  return loop_rows(sums, in, outputs, loop_q15_norm);
+}
+
 std::vector<Ints> loop_embed_norm(const Inputs& in, int64_t n, const std::vector<TableShape>& tables,
-                                  const NormOutputs& outputs) {
+                                  const NormOutputs& outputs, bool q15 = false) {
   std::vector<Ints> sums(in.at(tables[0].name).count(), Ints(n));
   for (size_t t = 0; t < sums.size(); ++t)
     for (int64_t c = 0; c < n; ++c) {
@@ -218,9 +252,10 @@ std::vector<Ints> loop_embed_norm(const Inputs& in, int64_t n, const std::vector
         sum += scaled(in.at(table.name + "_codes").at(i * n + c), in.at(table.name + "_m").at(i),
                       in.at(table.name + "_s").at(i));
       }
-      sums[t][c] = saturated(scaled(sum, 1, 8), kI16);
+      const int64_t q = scaled(sum, 1, 8);
+      sums[t][c] = q15 ? std::clamp(q, -kLargestQ15Sum, kLargestQ15Sum) : saturated(q, kI16);
     }
-  return loop_rows(sums, in, outputs);
+  return loop_rows(sums, in, outputs, q15 ? loop_q15_norm : loop_norm);
 }
 
 Ints loop_pool(const Inputs& in, bool normalize) {
@@ -649,8 +684,10 @@ double norm_bound(double gain, double largest_gain, double norm, double round, d
          2.0 / 512;
 }
 
+// bound(|gain|, largest |gain|, |norm|, round, sigma, output)
+template <class Bound>
 void expect_norm(const std::vector<double>& s, const NormReal& real, const std::vector<Tensor>& got, int64_t t,
-                 double round) {
+                 double round, const Bound& bound) {
   const auto n = static_cast<int64_t>(s.size());
   const double mean = std::accumulate(s.begin(), s.end(), 0.0) / static_cast<double>(n);
   double square = 0;
@@ -664,9 +701,17 @@ void expect_norm(const std::vector<double>& s, const NormReal& real, const std::
       const double want = std::min(std::max(real.gain[j][c] * norm + real.beta[j][c], low), end);
       const double slack = std::abs(norm) + round * 3 / sigma;  // |norm| of q
       EXPECT_NEAR(static_cast<double>(got[j].at(t * n + c)), want,
-                  norm_bound(std::abs(real.gain[j][c]), largest, slack, round, sigma, std::sqrt(n)));
+                  bound(std::abs(real.gain[j][c]), largest, slack, round, sigma, j));
     }
   }
+}
+
+void expect_norm(const std::vector<double>& s, const NormReal& real, const std::vector<Tensor>& got, int64_t t,
+                 double round) {
+  const double root_n = std::sqrt(static_cast<double>(s.size()));
+  expect_norm(s, real, got, t, round, [&](double gain, double largest, double norm, double errors, double sigma, int) {
+    return norm_bound(gain, largest, norm, errors, sigma, root_n);
+  });
 }
 
 TEST(AddNorm, StaysWithinItsBound) {
@@ -726,10 +771,136 @@ TEST(EmbedNorm, EqualsPlainLoopsAndStaysWithinItsBound) {
   }
 }
 
+// ---- in Q15
+
+// As set_norm, with as many fraction bits of the i8 output as leave its words room, and an i16 output in steps of 4.
+constexpr int kQ15Fraction = 4, kQ15Left = 2;
+
+NormReal set_q15_norm(Inputs& in, int64_t n) {
+  NormReal real;
+  for (int j : {0, 1}) {
+    Ints m(n), beta(n);
+    const int fraction = j == 0 ? kQ15Fraction : -kQ15Left;
+    // Codes per unit: |gain| * 2 sqrt(n) * 2^fraction is at most 2^15.
+    const double largest = std::ldexp(16000 / std::sqrt(static_cast<double>(n)), -fraction);
+    for (int64_t c = 0; c < n; ++c) {
+      const double gain = c == 0 ? 1e-33 : largest * uniform(0.1, 1) * (c == 1 ? -1 : 1);
+      const double offset = std::ldexp(uniform(-9000, 9000), -fraction);
+      real.gain[j].push_back(gain);
+      real.beta[j].push_back(offset);
+      m[c] = std::llround(std::ldexp(gain * 2 * std::sqrt(static_cast<double>(n)), fraction));
+      beta[c] = std::llround(std::ldexp(offset, fraction));
+    }
+    const std::string name = cat("out", j);
+    in[name + "_m"] = row(kI16, m), in[name + "_beta"] = row(kI16, beta);
+    in[name + "_shift"] = row(kU8, {std::abs(fraction)});
+  }
+  return real;
+}
+
+void set_q15_sum(Inputs& in, int64_t sublayer, int64_t identity) {
+  in["sublayer_m"] = row(kI16, {sublayer}), in["identity_m"] = row(kI16, {identity});
+}
+
+TEST(Q15AddNorm, EqualsPlainLoops) {
+  for (const int64_t n : {1, 2, 3, 16, 384, 1024}) {
+    const auto hard = hard_rows(n);
+    auto x = hard, z = std::vector<Ints>(hard.rbegin(), hard.rend());
+    for (const double deviation : {0.5, 3.0, 100.0, 6000.0, 40000.0})
+      for (int copies = 0; copies < 2; ++copies) {
+        x.push_back(normal(kI16, {n}, deviation).to_int64());
+        z.push_back(normal(kI16, {n}, 20000 / deviation).to_int64());
+      }
+    Inputs in = {{"sublayer", stacked(x)}, {"identity", stacked(z)}};
+    set_q15_norm(in, n);
+    for (const auto& [a, b] : {std::pair<int64_t, int64_t>{kLargestQ15Sum, 0},
+                               {0, -kLargestQ15Sum},
+                               {9000, 7256},
+                               {-5000, 11000},
+                               {1, 1},
+                               {32767, 32767}}) {
+      set_q15_sum(in, a, b);
+      const auto got = test::run(q15_add_norm_body(n, kOutputs), in);
+      const auto want = loop_q15_add_norm(in, kOutputs);
+      for (size_t j = 0; j < want.size(); ++j) EXPECT_EQ(got[j].to_int64(), want[j]) << "n " << n << " output " << j;
+    }
+  }
+}
+
+// Rows that come closest to |d| = |row|: one element alone, beside which the mean hardly moves. The evaluator checks
+// that a shifted deviation stays below 2^31 - 2^15.
+TEST(Q15AddNorm, OneElementAloneStaysBelowItsRow) {
+  constexpr int64_t n = 16384;
+  std::vector<Ints> rows;
+  for (int64_t v : {1, 31, 32, 33, 63, 64, 127, 128, 255, 256, 511, 1023, 4095, 16255, 16256})
+    for (int64_t sign : {1, -1}) {
+      rows.emplace_back(n)[7] = sign * v;
+    }
+  for (Ints& r : rows)
+    for (int64_t& v : r) v *= 2;
+  Inputs in = {{"sublayer", stacked(rows)}, {"identity", filled(kI16, {static_cast<int64_t>(rows.size()), n}, 0)}};
+  set_q15_norm(in, n);
+  set_q15_sum(in, 1 << 14, 0);
+  const auto got = test::run(q15_add_norm_body(n, kOutputs), in);
+  const auto want = loop_q15_add_norm(in, kOutputs);
+  for (size_t j = 0; j < want.size(); ++j) EXPECT_EQ(got[j].to_int64(), want[j]);
+}
+
+// As norm_bound. y is off by less than two units of sqrt(n) / 2^14: it and the deviation are rounded, and a reciprocal
+// of 15 bits is rounded down. Product and beta are rounded to the fraction, and half a unit of a multiplier is a
+// quarter of it at the largest y.
+double q15_bound(double gain, double norm, double round, double sigma, double root_n, int j) {
+  round += 0x1p-9;
+  const double rounding = j == 0 ? 0.5 + std::ldexp(1.25, -kQ15Fraction) : std::ldexp(1.25, kQ15Left);
+  return gain * (round * (2 + norm) / sigma + 2 * root_n * 0x1p-14) + rounding;
+}
+
+TEST(Q15AddNorm, StaysWithinItsBound) {
+  for (const int64_t n : {2, 16, 384})
+    for (const double deviation : {400.0, 1000.0, 6000.0}) {
+      const int64_t a = uniform_integer(3000, 8000), b = uniform_integer(3000, 8000);
+      Inputs in = {{"sublayer", normal(kI16, {5, n}, deviation)}, {"identity", normal(kI16, {5, n}, deviation)}};
+      const NormReal real = set_q15_norm(in, n);
+      set_q15_sum(in, a, b);
+      const auto got = test::run(q15_add_norm_body(n, kOutputs), in);
+      for (int64_t t = 0; t < 5; ++t) {
+        std::vector<double> s(n);
+        for (int64_t c = 0; c < n; ++c)
+          s[c] =
+              std::ldexp(static_cast<double>(a * in["sublayer"].at(t * n + c) + b * in["identity"].at(t * n + c)), -15);
+        expect_norm(s, real, got, t, 1, [&](double gain, double, double norm, double round, double sigma, int j) {
+          return q15_bound(gain, norm, round, sigma, std::sqrt(n), j);
+        });
+      }
+    }
+}
+
+TEST(Q15EmbedNorm, EqualsPlainLoopsAndClampsItsSums) {
+  const std::vector<TableShape> tables = {{"token", 4}, {"position", 2}};
+  for (const int64_t n : {2, 16, 384}) {
+    Inputs in = {{"token", row(kI32, {0, 1, 2, 3, 0})}, {"position", row(kI32, {0, 1, 0, 1, 1})}};
+    std::vector<double> ratios[] = {{120000, 9000, 0, 100}, {900, 3}};  // the first: sums beyond a word
+    for (size_t i = 0; i < tables.size(); ++i) {
+      in[tables[i].name + "_codes"] = normal(kI8, {tables[i].rows, n}, 50);
+      set_each(in, tables[i].name + "_m", tables[i].name + "_s", ratios[i]);
+    }
+    set_q15_norm(in, n);
+    Inputs seen = {{"sum", {}}};
+    const auto got = test::run(q15_embed_norm_body(n, tables, kOutputs), in, {}, &seen);
+    const auto want = loop_embed_norm(in, n, tables, kOutputs, true);
+    for (size_t j = 0; j < want.size(); ++j) EXPECT_EQ(got[j].to_int64(), want[j]) << "n " << n << " output " << j;
+    if (n < 384) continue;
+    EXPECT_THAT(seen["sum"].to_int64(), testing::Contains(kLargestQ15Sum));
+    EXPECT_THAT(seen["sum"].to_int64(), testing::Contains(-kLargestQ15Sum));
+  }
+}
+
 TEST(LayerNorm, RefusesRowsThatMayOverflow) {
   EXPECT_THAT([] { add_norm_body(16385, kOutputs); }, ThrowsMessage<Error>(HasSubstr("1 to 16384")));
   EXPECT_THAT([] { embed_norm_body(0, {{"token", 4}}, kOutputs); }, ThrowsMessage<Error>(HasSubstr("1 to 16384")));
   EXPECT_THAT([] { embed_norm_body(4, {}, kOutputs); }, ThrowsMessage<Error>(HasSubstr("no table")));
+  EXPECT_THAT([] { q15_add_norm_body(16385, kOutputs); }, ThrowsMessage<Error>(HasSubstr("1 to 16384")));
+  EXPECT_THAT([] { q15_embed_norm_body(4, {}, kOutputs); }, ThrowsMessage<Error>(HasSubstr("no table")));
 }
 
 // ---------------------------------------------------------------- pool

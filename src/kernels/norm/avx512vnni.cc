@@ -1,5 +1,5 @@
 #include "kernels/lanes_avx512.h"
-#include "kernels/norm/row_loops.h"
+#include "kernels/norm/q15_loops.h"
 
 namespace dyadic::norm {
 

@@ -30,6 +30,28 @@ void add_outputs(KernelSpec& spec, int64_t n, int bits) {
   }
 }
 
+// The same of bodies in Q15: fractions of 4 bits for i8, codes of two steps for i16.
+void add_q15_outputs(KernelSpec& spec, int64_t n) {
+  for (int j = 0; j < 2; ++j) {
+    const std::string name = cat("out", j);
+    spec.inputs.push_back(testing::parameter(name + "_m", noise<int16_t>({n}, 4000, 20000)));
+    spec.inputs.push_back(testing::parameter(name + "_beta", noise<int16_t>({n}, -600, 600)));
+    spec.inputs.push_back(testing::parameter<uint8_t>(name + "_shift", {static_cast<uint8_t>(j ? 1 : 4)}));
+    spec.outputs.push_back(testing::data(name, j ? DataType::kI16 : DataType::kI8, {-1, n}));
+  }
+}
+
+KernelSpec q15_add_norm(int64_t n) {
+  KernelSpec spec;
+  spec.composite = "add_norm";
+  spec.integers["lane_bits"] = 16;
+  for (const char* name : {"sublayer", "identity"}) spec.inputs.push_back(testing::data(name, DataType::kI16, {-1, n}));
+  for (auto [name, m] : {std::pair<const char*, int16_t>{"sublayer", 5001}, {"identity", 11001}})
+    spec.inputs.push_back(testing::parameter<int16_t>(cat(name, "_m"), {m}));
+  add_q15_outputs(spec, n);
+  return spec;
+}
+
 // Checks every row against the last (portable), then times it.
 bool measure(const KernelSpec& spec, const std::vector<Tensor>& inputs, int64_t rows, int64_t n, int bits,
              const char* sums) {
@@ -82,6 +104,10 @@ int main() {
       ok &= measure(add, {noise<int16_t>({rows, n}, -9000, 9000), noise<int16_t>({rows, n}, -9000, 9000)}, rows, n,
                     bits, pairs ? "pairs" : "apart");
     }
+
+    if (bits == 10)
+      ok &= measure(q15_add_norm(n), {noise<int16_t>({rows, n}, -9000, 9000), noise<int16_t>({rows, n}, -9000, 9000)},
+                    rows, n, 16, "q15");
 
     KernelSpec embed;
     embed.composite = "embed_norm";

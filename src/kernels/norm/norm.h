@@ -4,7 +4,8 @@
 //   mu = round(256 sum q / n)     d = 256 q - mu     V = sum d^2     V * 4^e in [2^60, 2^62)
 //   rec = floor((2^61 - 1) / isqrt(V * 4^e))         y = mul_shift(d * 2^e, rec, 41), |y| <= 2^20, unit sqrt(n) / 2^20
 //   out = clamp or saturate(shift_right(mul_shift(y, m, s) + beta, 8))
-// How vectors compute this, and why it is the same, stands in README.md.
+// How vectors compute this, and why it is the same, stands in README.md. Bodies with lane_bits = 16 have another
+// arithmetic, of products in Q15: (a * b + 2^14) >> 15 of words.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +19,8 @@ namespace dyadic::norm {
 
 inline constexpr int64_t kMaxWidth = int64_t{1} << 14;  // V stays below 2^62
 inline constexpr int kMaxTables = 8;
-inline constexpr int kTableCodeLeft = 8;  // table codes enter word products shifted left by this
+inline constexpr int64_t kLargestQ15Sum = (1 << 15) - (1 << 8);  // leaves a mean and its rounding a word
+inline constexpr int kTableCodeLeft = 8;                         // table codes enter word products shifted left by this
 
 struct Ratio {  // m / 2^s
   int32_t m;
@@ -64,23 +66,48 @@ struct Output {
   int right;
 };
 
+// A residual sum in Q15: q = (x * first + 2^14 >> 15) + (y * second + 2^14 >> 15), within kLargestQ15Sum.
+struct Q15Ratios {
+  int16_t first, second;
+};
+
+// How a row is normalised in Q15: d = (q << shift) + add modulo 2^16 (left) or (q + add + 1) >> shift; y = d *
+// reciprocal.
+struct Q15Scale {
+  int16_t add, reciprocal;
+  bool left;
+  int shift;
+};
+
+// One output in Q15: z = y * m + beta, then i8: z >> shift clamped to -127..127; i16: z << shift saturated. Vectors
+// read m and beta up to the end of the last two blocks; beta has the half of its shift.
+struct Q15Output {
+  DataType type;
+  const int16_t *m, *beta;
+  int shift;
+};
+
 struct Sums {
   int64_t sum;       // of q
   uint64_t squares;  // of q^2
 };
 
-// What an instruction set supplies. Rows of q are zero from n to the end of its last block.
+// What an instruction set supplies. Rows of q are zero from n to the end of their last block, and readable for one
+// more.
 struct RowLoops {
   int64_t block;  // columns
   // q = sat16(shift_right(sum of mul_shift(codes, m, s), 8))
   Sums (*add)(const Term<int16_t> terms[2], int64_t n, int16_t* q);
   Sums (*add_pairs)(const int16_t* x, const int16_t* y, const PairRatio& ratio, int64_t n, int16_t* q);
-  Sums (*embed)(const Term<int8_t>* terms, int count, int64_t n, int16_t* q);
+  Sums (*embed)(const Term<int8_t>* terms, int count, Interval limits, int64_t n, int16_t* q);
   // q -> y << y_left -> row of each output; with narrow outputs y is not shifted
   void (*finish)(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std::span<const Output> outputs,
                  std::byte* const* rows);
   void (*finish_narrow)(const int16_t* q, const WordScale& scale, int y_left, int64_t n,
                         std::span<const Output> outputs, std::byte* const* rows);
+  Sums (*add_q15)(const int16_t* x, const int16_t* y, const Q15Ratios& ratios, int64_t n, int16_t* q);
+  void (*finish_q15)(const int16_t* q, const Q15Scale& scale, int64_t n, std::span<const Q15Output> outputs,
+                     std::byte* const* rows);
 };
 
 extern const RowLoops kAvx2Loops;

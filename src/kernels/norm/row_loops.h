@@ -32,18 +32,21 @@ inline DYADIC_INLINE void for_blocks(int64_t n, const Block& block) {
   if (i < n) block(i, n - i);
 }
 
-template <class Words, class WordSums, int kLeft, class Code>
-inline DYADIC_INLINE Sums sum_terms(const Term<Code>* terms, int count, int64_t n, int16_t* q) {
+template <class Words, class WordSums, int kLeft, bool kClamped = false, class Code>
+inline DYADIC_INLINE Sums sum_terms(const Term<Code>* terms, int count, Interval limits, int64_t n, int16_t* q) {
   using Wide = typename Words::Wide;
   WordProduct<Words> products[kMaxTables];
   for (int j = 0; j < count; ++j) products[j] = WordProduct<Words>::of(terms[j].word);
   const Wide half = Wide::broadcast(128), fraction = Wide::broadcast(8);
+  const Words lo = Words::broadcast(static_cast<int16_t>(limits.lo)),
+              hi = Words::broadcast(static_cast<int16_t>(limits.hi));
   WordSums sums;
   for_blocks<Words>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
     Wide sum = half;
     for (int j = 0; j < count; ++j)
       sum = sum + products[j](load_columns<Words>(terms[j].codes + i, columns).template shifted<kLeft>());
-    const Words code = Words::saturated(sum >> fraction);
+    Words code = Words::saturated(sum >> fraction);
+    if (kClamped) code = clamped(code, lo, hi);
     code.store(q + i);
     sums.add(code);
   });
@@ -52,7 +55,7 @@ inline DYADIC_INLINE Sums sum_terms(const Term<Code>* terms, int count, int64_t 
 
 template <class Words, class WordSums>
 Sums add_terms(const Term<int16_t> terms[2], int64_t n, int16_t* q) {
-  return sum_terms<Words, WordSums, 0>(terms, 2, n, q);
+  return sum_terms<Words, WordSums, 0>(terms, 2, {INT16_MIN, INT16_MAX}, n, q);
 }
 
 template <class Words, class WordSums>
@@ -72,9 +75,11 @@ Sums add_pairs(const int16_t* x, const int16_t* y, const PairRatio& ratio, int64
 }
 
 template <class Words, class WordSums>
-Sums embed_terms(const Term<int8_t>* terms, int count, int64_t n, int16_t* q) {
-  if (count == 3) return sum_terms<Words, WordSums, kTableCodeLeft>(terms, 3, n, q);  // token, position, type
-  return sum_terms<Words, WordSums, kTableCodeLeft>(terms, count, n, q);
+Sums embed_terms(const Term<int8_t>* terms, int count, Interval limits, int64_t n, int16_t* q) {
+  if (limits.lo != INT16_MIN || limits.hi != INT16_MAX)
+    return sum_terms<Words, WordSums, kTableCodeLeft, true>(terms, count, limits, n, q);
+  if (count == 3) return sum_terms<Words, WordSums, kTableCodeLeft>(terms, 3, limits, n, q);  // token, position, type
+  return sum_terms<Words, WordSums, kTableCodeLeft>(terms, count, limits, n, q);
 }
 
 template <class Words, bool kNarrow>
@@ -103,10 +108,5 @@ void finish(const int16_t* q, const WordScale& scale, int y_left, int64_t n, std
     }
   });
 }
-
-template <class Words, class WordSums>
-inline constexpr RowLoops kLoops = {
-    Words::kCount,        add_terms<Words, WordSums>, add_pairs<Words, WordSums>, embed_terms<Words, WordSums>,
-    finish<Words, false>, finish<Words, true>};
 
 }  // namespace dyadic::norm

@@ -3,18 +3,13 @@
 
 #include "graph/bodies/bodies.h"
 #include "graph/evaluator.h"
-#include "kernels/testing.h"
+#include "kernels/norm/testing.h"
 #include "support.h"
 
-namespace dyadic {
+namespace dyadic::norm {
 namespace {
 
-using Wide = __int128;
-
-// x / 2^s, ties up.
-int64_t rounded(Wide x, int s) { return static_cast<int64_t>((2 * x + (Wide{1} << s)) >> (s + 1)); }
-
-struct Ratio {
+struct Multiplier {
   int32_t m = 0;
   uint8_t s = 1;
 };
@@ -25,31 +20,12 @@ struct NormOutput {
   uint8_t s = 1;
 };
 
-// Layer norm of one row by its definition with a row-wise shift: the variance from the deviations themselves.
+// Layer norm of one row by its definition with a row-wise shift.
 std::vector<int64_t> normalized(const std::vector<int64_t>& q) {
-  const int64_t n = static_cast<int64_t>(q.size());
-  int64_t total = 0;
-  for (int64_t x : q) total += x;
-  const int64_t twice = 512 * total + n;
-  const int64_t mu = twice / (2 * n) - (twice % (2 * n) < 0);
+  const Moments row(q);
   std::vector<int64_t> y(q.size());
-  Wide variance = 0;
-  for (int64_t x : q) variance += Wide{256 * x - mu} * (256 * x - mu);
-  if (variance == 0) return y;
-  int e = 0;
-  while (variance << (2 * e) < Wide{1} << 60) ++e;
-  const Wide v = variance << (2 * e);
-  Wide root = Wide{1} << 31;
-  for (Wide step = root; step; step /= 2)
-    if ((root - step) * (root - step) > v) root -= step;
-  while (root * root > v) --root;
-  const Wide reciprocal = ((Wide{1} << 61) - 1) / root;
-  for (int64_t i = 0; i < n; ++i) y[i] = rounded(Wide{256 * q[i] - mu} * reciprocal, 41 - e);
+  for (size_t i = 0; i < q.size(); ++i) y[i] = rounded(Wide{256 * q[i] - row.mu} * row.reciprocal, 41 - row.e);
   return y;
-}
-
-int64_t clip(int64_t x, DataType type) {
-  return type == DataType::kI8 ? std::clamp<int64_t>(x, -127, 127) : std::clamp<int64_t>(x, -32768, 32767);
 }
 
 // The outputs of rows of sums that still have 8 fraction bits.
@@ -71,30 +47,6 @@ std::vector<Tensor> expected(const std::vector<std::vector<int64_t>>& sums, int6
   return results;
 }
 
-using Threads = std::initializer_list<int>;
-
-// Every row of `spec` that runs here and accepts the case gives `want`. The portable row accepts all; ordinary ratios
-// (`all_serve`) every row must accept.
-void check(const KernelSpec& spec, const std::vector<Tensor>& inputs, const std::vector<Tensor>& want, bool all_serve,
-           Threads thread_counts) {
-  for (const KernelRow* row : testing::rows_of(spec.composite)) {
-    if (row->isa > detected_isa()) continue;
-    const std::string reason = row->reject(spec);
-    if (!reason.empty()) {
-      ASSERT_FALSE(all_serve || row->isa == Isa::kPortable) << row->name << ": " << reason;
-      continue;
-    }
-    const std::unique_ptr<Kernel> kernel = row->make(spec);
-    for (int threads : thread_counts) {
-      const std::vector<Tensor> got = testing::run(*kernel, inputs, want, 1, threads);
-      for (size_t j = 0; j < want.size(); ++j)
-        for (int64_t i = 0; i < want[j].count(); ++i)
-          ASSERT_EQ(got[j].at(i), want[j].at(i)) << row->name << ", " << threads << " threads, output " << j << ", row "
-                                                 << i / want[j].dim(1) << ", column " << i % want[j].dim(1);
-    }
-  }
-}
-
 void add_outputs(KernelSpec& spec, int64_t n, const std::vector<NormOutput>& outputs) {
   for (size_t j = 0; j < outputs.size(); ++j) {
     const std::string name = cat("out", j);
@@ -105,7 +57,7 @@ void add_outputs(KernelSpec& spec, int64_t n, const std::vector<NormOutput>& out
   }
 }
 
-KernelSpec add_norm_spec(int64_t n, Ratio sublayer, Ratio identity, const std::vector<NormOutput>& outputs) {
+KernelSpec add_norm_spec(int64_t n, Multiplier sublayer, Multiplier identity, const std::vector<NormOutput>& outputs) {
   KernelSpec spec;
   spec.composite = "add_norm";
   for (const char* name : {"sublayer", "identity"}) spec.inputs.push_back(testing::data(name, DataType::kI16, {-1, n}));
@@ -117,8 +69,9 @@ KernelSpec add_norm_spec(int64_t n, Ratio sublayer, Ratio identity, const std::v
   return spec;
 }
 
-void check_add(int64_t n, Ratio sublayer, Ratio identity, const std::vector<int16_t>& a, const std::vector<int16_t>& b,
-               const std::vector<NormOutput>& outputs, bool all_serve, Threads thread_counts = {1}) {
+void check_add(int64_t n, Multiplier sublayer, Multiplier identity, const std::vector<int16_t>& a,
+               const std::vector<int16_t>& b, const std::vector<NormOutput>& outputs, bool all_serve,
+               Threads thread_counts = {1}) {
   SCOPED_TRACE(cat("n = ", n, ", sublayer ", sublayer.m, "/2^", int{sublayer.s}, ", identity ", identity.m, "/2^",
                    int{identity.s}));
   const int64_t rows = static_cast<int64_t>(a.size()) / n;
@@ -129,18 +82,18 @@ void check_add(int64_t n, Ratio sublayer, Ratio identity, const std::vector<int1
         expected(sums, n, outputs), all_serve, thread_counts);
 }
 
-struct Table {
+struct Rows {
   std::string name;
   std::vector<int8_t> codes;
   std::vector<int32_t> m;
   std::vector<uint8_t> s;
 };
 
-KernelSpec embed_norm_spec(int64_t n, const std::vector<Table>& tables, const std::vector<NormOutput>& outputs) {
+KernelSpec embed_norm_spec(int64_t n, const std::vector<Rows>& tables, const std::vector<NormOutput>& outputs) {
   KernelSpec spec;
   spec.composite = "embed_norm";
-  for (const Table& t : tables) spec.inputs.push_back(testing::data(t.name, DataType::kI32, {-1}));
-  for (const Table& t : tables) {
+  for (const Rows& t : tables) spec.inputs.push_back(testing::data(t.name, DataType::kI32, {-1}));
+  for (const Rows& t : tables) {
     spec.inputs.push_back(
         testing::parameter(t.name + "_codes", Tensor::from({static_cast<int64_t>(t.m.size()), n}, t.codes)));
     spec.inputs.push_back(testing::parameter<int32_t>(t.name + "_m", t.m));
@@ -150,14 +103,14 @@ KernelSpec embed_norm_spec(int64_t n, const std::vector<Table>& tables, const st
   return spec;
 }
 
-void check_embed(int64_t n, const std::vector<Table>& tables, const std::vector<std::vector<int32_t>>& ids,
+void check_embed(int64_t n, const std::vector<Rows>& tables, const std::vector<std::vector<int32_t>>& ids,
                  const std::vector<NormOutput>& outputs, bool all_serve, Threads thread_counts = {1}) {
   SCOPED_TRACE(cat("n = ", n, ", ", tables.size(), " tables"));
   const int64_t rows = static_cast<int64_t>(ids[0].size());
   std::vector<Tensor> inputs;
   std::vector<std::vector<int64_t>> sums(rows, std::vector<int64_t>(n));
   for (size_t j = 0; j < tables.size(); ++j) {
-    const Table& t = tables[j];
+    const Rows& t = tables[j];
     inputs.push_back(Tensor::from({rows}, ids[j]));
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t i = 0, row = ids[j][r]; i < n; ++i)
@@ -201,39 +154,11 @@ class Norm : public ::testing::Test {
   std::vector<NormOutput> both(int64_t n) { return {output(n, DataType::kI8), output(n, DataType::kI16)}; }
 };
 
-// Rows on which a layer norm is most likely to break.
-std::vector<std::vector<int16_t>> hard_rows(int64_t n) {
-  std::vector<std::vector<int16_t>> rows;
-  auto one = [&](int first, int rest) {
-    rows.emplace_back(n, static_cast<int16_t>(rest)).front() = static_cast<int16_t>(first);
-  };
-  auto alternating = [&](int even, int odd, int64_t period) {
-    auto& row = rows.emplace_back(n);
-    for (int64_t i = 0; i < n; ++i) row[i] = static_cast<int16_t>(i / period % 2 ? odd : even);
-  };
-  for (int v : {0, 1, -1, 7, 32767, -32768}) one(v, v);
-  for (int v : {32767, -32768, 1, -1, 2}) one(v, 0);
-  one(32767, -32768);
-  one(-32768, 32767);
-  one(32767, 32766);
-  one(8, 7);
-  for (int64_t period : {int64_t{1}, std::max<int64_t>(1, n / 2)}) {
-    alternating(1, -1, period);
-    alternating(32767, -32768, period);
-    alternating(-32768, 32767, period);
-  }
-  auto& ramp = rows.emplace_back(n);
-  for (int64_t i = 0; i < n; ++i) ramp[i] = static_cast<int16_t>(i);
-  return rows;
-}
-
-constexpr int64_t kWidths[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 64, 65, 384, 768, 1024};
-
 TEST_F(Norm, AddOfEveryWidthAndRowCount) {
   for (int64_t n : kWidths)
     for (int64_t rows : {0, 1, 2, 3, 7, 16}) {
-      const Ratio a{static_cast<int32_t>(between(1 << 30, INT32_MAX)), 24};
-      const Ratio b{static_cast<int32_t>(between(1 << 30, INT32_MAX)), 23};
+      const Multiplier a{static_cast<int32_t>(between(1 << 30, INT32_MAX)), 24};
+      const Multiplier b{static_cast<int32_t>(between(1 << 30, INT32_MAX)), 23};
       check_add(n, a, b, codes(rows * n), codes(rows * n), both(n), true, {1, 2, 3});
     }
 }
@@ -247,7 +172,7 @@ TEST_F(Norm, AddOfHardRows) {
       b.insert(b.end(), hard[hard.size() - 1 - i].begin(), hard[hard.size() - 1 - i].end());
     }
     zero.resize(a.size());
-    const Ratio one{1 << 30, 22}, two{1 << 30, 21}, minus{-(1 << 30), 22};
+    const Multiplier one{1 << 30, 22}, two{1 << 30, 21}, minus{-(1 << 30), 22};
     check_add(n, one, one, a, zero, both(n), true);
     check_add(n, one, one, zero, a, both(n), true);
     check_add(n, one, two, a, b, both(n), true);
@@ -262,7 +187,7 @@ TEST_F(Norm, AddRatiosOfAllSizes) {
     for (int bits : {0, 1, 8, 15, 23, 31}) {
       // The body demands that the sum of both terms fits 32 bits.
       const int64_t m = std::min((int64_t{1} << bits) - 1, s < 17 ? int64_t{1} << (s + 14) : INT32_MAX);
-      const Ratio a{static_cast<int32_t>(m), static_cast<uint8_t>(s)}, b{-a.m, a.s};
+      const Multiplier a{static_cast<int32_t>(m), static_cast<uint8_t>(s)}, b{-a.m, a.s};
       check_add(n, a, {1 << 30, 24}, codes(3 * n), codes(3 * n), both(n), false);
       check_add(n, {1 << 30, 24}, b, codes(3 * n), codes(3 * n), both(n), false);
       check_add(n, a, b, codes(3 * n), codes(3 * n), both(n), false);
@@ -282,7 +207,7 @@ TEST_F(Norm, AddOfPairs) {
     a.insert(a.end(), hard[i].begin(), hard[i].end());
     b.insert(b.end(), hard[hard.size() - 1 - i].begin(), hard[hard.size() - 1 - i].end());
   }
-  const auto check_both = [&](const Ratio& x, const Ratio& y) {
+  const auto check_both = [&](const Multiplier& x, const Multiplier& y) {
     check_add(n, x, y, a, b, both(n), false);
     check_add(n, y, x, codes(3 * n), codes(3 * n), both(n), false);
   };
@@ -302,7 +227,7 @@ TEST_F(Norm, AddOfPairs) {
 }
 
 TEST_F(Norm, PairsServeWhatTheyFit) {
-  const auto serves = [&](Ratio x, Ratio y) {
+  const auto serves = [&](Multiplier x, Multiplier y) {
     const KernelSpec spec = add_norm_spec(16, x, y, both(16));
     const KernelRow* row = select_kernel(spec, detected_isa());
     return row->isa != Isa::kPortable && row->make(spec)->describe().find("by pairs") != std::string::npos;
@@ -395,11 +320,11 @@ TEST_F(Norm, OutputsOfAnyNumberAndLargeBeta) {
 TEST_F(Norm, EmbedOfEveryWidthAndRowCount) {
   for (int64_t n : kWidths)
     for (int64_t rows : {0, 1, 2, 3, 7, 16}) {
-      std::vector<Table> tables;
+      std::vector<Rows> tables;
       std::vector<std::vector<int32_t>> ids;
       const int64_t count = 1 + below(4);
       for (int64_t j = 0; j < count; ++j) {
-        Table& t = tables.emplace_back();
+        Rows& t = tables.emplace_back();
         t.name = cat("table", j);
         const int64_t size = 1 + below(9);
         for (int64_t r = 0; r < size; ++r) {
@@ -417,7 +342,7 @@ TEST_F(Norm, EmbedOfEveryWidthAndRowCount) {
 TEST_F(Norm, EmbedRatiosOfAllSizes) {
   const int64_t n = 37;
   for (int s = 1; s <= 62; ++s) {
-    Table t{"only", {}, {}, {}};
+    Rows t{"only", {}, {}, {}};
     std::vector<int32_t> ids;
     for (int bits : {0, 1, 7, 15, 23, 31})
       for (int sign : {1, -1}) {
@@ -446,10 +371,10 @@ TEST_F(Norm, EveryRowEqualsTheBody) {
     const std::vector<Tensor> operands = {Tensor::from(dims, a), Tensor::from(dims, b)};
     check(add, operands, evaluate(add_norm_body(n, types).graph, testing::operands(add, operands)), true, {1});
 
-    const Table word{"word", {}, {INT32_MAX, 1 << 30, 0, -(1 << 30)}, {16, 17, 62, 15}},
+    const Rows word{"word", {}, {INT32_MAX, 1 << 30, 0, -(1 << 30)}, {16, 17, 62, 15}},
         place{"place", {}, {999, 3}, {1, 4}};
-    std::vector<Table> tables = {word, place};
-    for (Table& t : tables)
+    std::vector<Rows> tables = {word, place};
+    for (Rows& t : tables)
       for (size_t i = 0; i < t.m.size() * n; ++i) t.codes.push_back(static_cast<int8_t>(between(-127, 127)));
     const KernelSpec embed = embed_norm_spec(n, tables, outputs);
     const std::vector<Tensor> ids = {Tensor::from<int32_t>({5}, {0, 1, 2, 3, 0}),
@@ -461,7 +386,7 @@ TEST_F(Norm, EveryRowEqualsTheBody) {
 
 TEST_F(Norm, EmbedRefusesAnIndexOutsideTheTable) {
   const int64_t n = 16;
-  const Table t{"word", std::vector<int8_t>(3 * n, 1), {1, 1, 1}, {1, 1, 1}};
+  const Rows t{"word", std::vector<int8_t>(3 * n, 1), {1, 1, 1}, {1, 1, 1}};
   const KernelSpec spec = embed_norm_spec(n, {t}, both(n));
   for (int32_t bad : {-1, 3, INT32_MIN, INT32_MAX})
     for (const KernelRow* row : testing::rows_of("embed_norm")) {
@@ -491,4 +416,4 @@ TEST_F(Norm, NamesRowsThatThisCpuCannotRun) {
 }
 
 }  // namespace
-}  // namespace dyadic
+}  // namespace dyadic::norm

@@ -111,6 +111,16 @@ TEST(IntegerLayerNorm, ImpossibleParametersAreRefused) {
   EXPECT_EQ(norm().sum_bits({}), 31);
   EXPECT_EQ(norm().sum_bits(sum(15)), 15);
   for (int64_t bits : {-1, 0, 11, 16, 30, 32}) EXPECT_THROW(norm().info.check(sum(bits)), Error) << bits;
+  const auto lanes = [](int64_t bits) { return Part{"integer-layer-norm", {{"lane_bits", bits}}}; };
+  EXPECT_EQ(norm().lane_bits({}), 32);
+  EXPECT_EQ(norm().lane_bits(lanes(16)), 16);
+  for (int64_t bits : {-1, 0, 8, 15, 17, 31, 64}) EXPECT_THROW(norm().info.check(lanes(bits)), Error) << bits;
+  for (const char* narrow : {"multiplier_bits", "sum_bits"})
+    EXPECT_THAT(
+        [&] {
+          norm().info.check({"integer-layer-norm", {{"lane_bits", int64_t{16}}, {narrow, int64_t{12}}}});
+        },
+        testing::ThrowsMessage<Error>(testing::HasSubstr("leave multiplier_bits and sum_bits out")));
 }
 
 }  // namespace

@@ -67,7 +67,8 @@ TEST(TileProgram, AddNorm) {
   Random random(test::seed(), 2);
   for (const Spread spread : test::kSpreads)
     for (const auto& [T, n] : std::vector<std::array<int64_t, 2>>{{1, 1}, {7, 5}, {3, 384}, {2, 1500}})
-      expect_equal_as_proven(test::add_norm_example(T, n, spread, random));
+      for (const auto& example : {test::add_norm_example, test::q15_add_norm_example})
+        expect_equal_as_proven(example(T, n, spread, random));
 }
 
 TEST(TileProgram, EmbedNorm) {
