@@ -41,6 +41,25 @@ constexpr int64_t div_floor(int64_t a, int64_t b) {
   return q - ((a % b != 0) & (a < 0));
 }
 
+// floor(a / d) of many |a| <= 2^40 by one d of 2..2^17 without divisions, by the reciprocal M = floor(2^64 / d) + 1:
+// with b = a + 2^40 or a bit more, b M / 2^64 exceeds b / d by at most b / 2^64 < 1 / d, so that its floor is that of b
+// / d; 2^40 is taken off as d times its quotient beforehand.
+class FloorDivisor {
+ public:
+  constexpr explicit FloorDivisor(int64_t d)
+      : reciprocal_(~uint64_t{0} / static_cast<uint64_t>(d) + 1),
+        quotient_((int64_t{1} << 40) / d + 1),
+        offset_(quotient_ * d) {}
+  constexpr int64_t operator()(int64_t a) const {
+    const auto b = static_cast<uint64_t>(a + offset_);
+    return static_cast<int64_t>(static_cast<unsigned __int128>(b) * reciprocal_ >> 64) - quotient_;
+  }
+
+ private:
+  uint64_t reciprocal_;
+  int64_t quotient_, offset_;
+};
+
 // Position of the leading one of x > 0: floor(log2 x).
 constexpr int log2_floor(uint64_t x) { return 63 - std::countl_zero(x); }
 
@@ -55,17 +74,24 @@ constexpr uint64_t isqrt(uint64_t x) {
   }
 }
 
-// Roots of (i + 1/2) * 2^54 for the leading eight bits i = 64..255 of a normalised number: right to 2^-8.
+// For each leading eight bits i = 64..255 of a normalised number: the root of i * 2^54, and how much the root of the
+// next one is above it. Between them a line is right to 2^-16.
+struct RootSeed {
+  uint32_t root, rise;
+};
 inline constexpr auto kRootSeeds = [] {
-  std::array<uint32_t, 192> seeds{};
-  for (uint64_t i = 0; i < seeds.size(); ++i) seeds[i] = static_cast<uint32_t>(isqrt((2 * (i + 64) + 1) << 53));
+  std::array<RootSeed, 192> seeds{};
+  for (uint64_t i = 0; i < seeds.size(); ++i) {
+    const uint64_t root = isqrt((i + 64) << 54);
+    seeds[i] = {static_cast<uint32_t>(root), static_cast<uint32_t>(isqrt((i + 65) << 54) - root)};
+  }
   return seeds;
 }();
 
-// isqrt of 2^60 <= x < 2^62, in [2^30, 2^31), without a loop: two Newton steps leave an error of at most one.
+// isqrt of 2^60 <= x < 2^62, in [2^30, 2^31), without a loop: one Newton step leaves an error of at most one.
 constexpr uint64_t isqrt_normalized(uint64_t x) {
-  uint64_t r = kRootSeeds[(x >> 54) - 64];
-  r = (r + x / r) / 2;
+  const RootSeed seed = kRootSeeds[(x >> 54) - 64];
+  uint64_t r = seed.root + (((x >> 22) & 0xffffffff) * seed.rise >> 32);
   r = (r + x / r) / 2;
   r -= r * r > x;
   r += (r + 1) * (r + 1) <= x;

@@ -22,7 +22,30 @@ TEST(IsqrtNormalized, EqualsIsqrtAtSquaresSeedsAndAtRandom) {
   for (uint64_t r : {uint64_t{1} << 30, (uint64_t{1} << 31) - 1, uint64_t{1} << 31})
     for (int d = -2; d <= 2; ++d) check(r * r + d);
   for (uint64_t i = 64; i <= 256; ++i)
-    for (int d = -2; d <= 2; ++d) check((i << 54) + d);
+    for (int d = -2; d <= 2; ++d) {
+      check((i << 54) + d);
+      check((i << 54) + (uint64_t{1} << 53) + d);
+    }
+}
+
+TEST(FloorDivisor, EqualsDivFloor) {
+  std::mt19937_64 random(test::seed());
+  constexpr int64_t kMost = int64_t{1} << 40;
+  for (int64_t d : {int64_t{2}, int64_t{3}, int64_t{7}, int64_t{64}, int64_t{768}, int64_t{32767}, int64_t{32768},
+                    (int64_t{1} << 17) - 1, int64_t{1} << 17}) {
+    const FloorDivisor by(d);
+    const auto check = [&](int64_t a) {
+      if (std::abs(a) > kMost) return;
+      ASSERT_EQ(by(a), div_floor(a, d)) << a << " / " << d;
+    };
+    for (int64_t e = -3; e <= 3; ++e)
+      for (int64_t a : {int64_t{0}, kMost, -kMost, d, -d, kMost / d * d, -kMost / d * d}) check(a + e);
+    for (int i = 0; i < 20000; ++i) {
+      const auto a = static_cast<int64_t>(random() % (uint64_t{2} << 40)) - kMost;
+      check(a >> random() % 41);
+      for (int64_t e : {-1, 0, 1}) check(a / d * d + e);
+    }
+  }
 }
 
 // What lanes of 32 bits do.

@@ -65,8 +65,8 @@ Sums portable_sum(const Term<Code>* terms, int count, Interval limits, int64_t n
   return sums;
 }
 
-inline RowScale row_scale(const Sums& sums, int64_t n) {
-  const int64_t mu = div_floor(512 * sums.sum + n, 2 * n);
+inline RowScale row_scale(const Sums& sums, const FloorDivisor& by_2n, int64_t n) {
+  const int64_t mu = by_2n(512 * sums.sum + n);
   // V = sum (256 q - mu)^2, exact modulo 2^64 and below 2^62.
   const uint64_t variance = (sums.squares << 16) - static_cast<uint64_t>(512 * mu * sums.sum) +
                             static_cast<uint64_t>(n) * static_cast<uint64_t>(mu * mu);
@@ -79,7 +79,7 @@ inline RowScale row_scale(const Sums& sums, int64_t n) {
 // Rows of sums on their way to rows of outputs.
 class RowKernel : public Kernel {
  public:
-  RowKernel(const KernelSpec& spec, const RowLoops* vector) : n_(width_of(spec)), vector_(vector) {
+  RowKernel(const KernelSpec& spec, const RowLoops* vector) : n_(width_of(spec)), vector_(vector), by_2n_(2 * n_) {
     for (const KernelOperand& input : spec.inputs)
       if (input.constant.defined()) kept_.push_back(input.constant);
     for (const KernelOperand& output : spec.outputs) types_.push_back(output.type);
@@ -106,7 +106,7 @@ class RowKernel : public Kernel {
         Sums sums[kGroup];
         RowScale scales[kGroup];
         for (int64_t r = 0; r < count; ++r) sums[r] = sum(t + r, q(r));
-        for (int64_t r = 0; r < count; ++r) scales[r] = row_scale(sums[r], n_);
+        for (int64_t r = 0; r < count; ++r) scales[r] = row_scale(sums[r], by_2n_, n_);
         for (int64_t r = 0; r < count; ++r) {
           std::byte* to[kMaxOutputs];
           for (size_t j = 0; j < types_.size(); ++j) to[j] = outputs[j].data + storage_bytes(types_[j], (t + r) * n_);
@@ -120,6 +120,7 @@ class RowKernel : public Kernel {
   const RowLoops* vector_;  // none: portable
 
  private:
+  FloorDivisor by_2n_;
   int64_t row_bytes_;  // of q
   std::vector<DataType> types_;
   std::vector<Tensor> kept_;  // what kernels point to

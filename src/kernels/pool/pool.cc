@@ -20,23 +20,6 @@ void portable_add(const int16_t* x, int64_t stride, int64_t rows, int64_t n, int
     for (int64_t i = 0; i < n; ++i) sum[i] += x[r * stride + i];
 }
 
-// floor(a / d) of many |a| < 2^33 by one d < 2^17, by the reciprocal M = floor(2^64 / d) + 1: with b = a + 2^33 < 2^34,
-// b M / 2^64 exceeds b / d by at most b / 2^64 < 1 / d, so that its floor is that of b / d; 2^33 is taken off as d
-// times its quotient beforehand.
-class Divisor {
- public:
-  explicit Divisor(uint64_t d)
-      : reciprocal_(~uint64_t{0} / d + 1), quotient_((uint64_t{1} << 33) / d + 1), offset_(quotient_ * d) {}
-  int64_t operator()(int64_t a) const {
-    const auto b = static_cast<uint64_t>(a) + offset_;
-    return static_cast<int64_t>(static_cast<uint64_t>(static_cast<unsigned __int128>(b) * reciprocal_ >> 64)) -
-           static_cast<int64_t>(quotient_);
-  }
-
- private:
-  uint64_t reciprocal_, quotient_, offset_;
-};
-
 // mean[i] -> its share of the vector's length in steps of 2^-15, saturated at 32767; a zero vector stays zero.
 void normalize(const RowLoops* vector, int64_t n, int16_t* mean) {
   int64_t squares = 0;
@@ -72,7 +55,7 @@ class PoolKernel : public Kernel {
         std::fill_n(sum, n, 0);
         add(x + start[b] * n, n, length[b], n, sum);
         const int64_t count = std::max(1, length[b]);
-        const Divisor divisor(static_cast<uint64_t>(2 * count));
+        const FloorDivisor divisor(2 * count);
         for (int64_t i = 0; i < n; ++i) out[b * n + i] = static_cast<int16_t>(divisor(int64_t{2} * sum[i] + count));
         if (normalize_) normalize(vector_, n, out + b * n);
       }
