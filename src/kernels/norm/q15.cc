@@ -66,7 +66,7 @@ class Q15Kernel : public RowKernel {
     for (int64_t begin = 0; begin < n_; begin += kColumns) {
       const int64_t end = std::min(n_, begin + kColumns);
       for (int64_t i = begin; i < end; ++i) {
-        const int d = scale.left ? (q[i] << scale.shift) + scale.add : (q[i] + scale.add + 1) >> scale.shift;
+        const int64_t x = q[i], d = scale.left ? (x << scale.shift) + scale.add : (x + scale.add + 1) >> scale.shift;
         y[i - begin] = static_cast<int16_t>(mul_q15(static_cast<int16_t>(d), scale.reciprocal));
       }
       for (size_t j = 0; j < outputs_.size(); ++j) {
