@@ -157,12 +157,8 @@ struct Words {
     return {_mm256_xor_si256(_mm256_avg_epu16(_mm256_xor_si256(x.v, sign), _mm256_xor_si256(y.v, sign)), sign)};
   }
   friend Words clamped(Words x, Words lo, Words hi) { return {_mm256_min_epi16(_mm256_max_epi16(x.v, lo.v), hi.v)}; }
-  friend void store(Words x, Words y, int16_t* p) {
-    x.store(p);
-    y.store(p + kCount);
-  }
-  // Clamped to -127..127.
-  friend void store(Words x, Words y, int8_t* p) {
+  // Both clamped to -127..127.
+  friend void store_clamped(Words x, Words y, int8_t* p) {
     const __m256i codes = _mm256_permute4x64_epi64(_mm256_packs_epi16(x.v, y.v), 0xd8);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_max_epi8(codes, _mm256_set1_epi8(-127)));
   }

@@ -133,12 +133,8 @@ struct Words {
     return {_mm512_xor_si512(_mm512_avg_epu16(_mm512_xor_si512(x.v, sign), _mm512_xor_si512(y.v, sign)), sign)};
   }
   friend Words clamped(Words x, Words lo, Words hi) { return {_mm512_min_epi16(_mm512_max_epi16(x.v, lo.v), hi.v)}; }
-  friend void store(Words x, Words y, int16_t* p) {
-    x.store(p);
-    y.store(p + kCount);
-  }
-  // Clamped to -127..127.
-  friend void store(Words x, Words y, int8_t* p) {
+  // Both clamped to -127..127.
+  friend void store_clamped(Words x, Words y, int8_t* p) {
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), codes = _mm512_packs_epi16(x.v, y.v);
     _mm512_storeu_si512(p, _mm512_max_epi8(_mm512_permutexvar_epi64(order, codes), _mm512_set1_epi8(-127)));
   }

@@ -6,53 +6,30 @@ namespace dyadic::norm {
 
 template <class Words>
 struct WordPair {
+  static constexpr int kCount = 2 * Words::kCount;
   Words lo, hi;
 
-  template <class Code>
-  static inline DYADIC_INLINE WordPair load(const Code* p) {
+  static inline DYADIC_INLINE WordPair load(const int16_t* p) {
     return {Words::load(p), Words::load(p + Words::kCount)};
   }
+  inline DYADIC_INLINE void store(int16_t* p) const {
+    lo.store(p);
+    hi.store(p + Words::kCount);
+  }
+  inline DYADIC_INLINE void store(int8_t* p) const { store_clamped(lo, hi, p); }
 };
-
-// The first `count` of 2 * kCount columns; zeros behind them.
-template <class Words>
-inline DYADIC_INLINE WordPair<Words> load_pair(const int16_t* p, int64_t count) {
-  constexpr int64_t kColumns = 2 * Words::kCount;
-  if (count == kColumns) return WordPair<Words>::load(p);
-  int16_t part[kColumns] = {};
-  __builtin_memcpy(part, p, static_cast<size_t>(count) * sizeof(int16_t));
-  return WordPair<Words>::load(part);
-}
-
-template <class Words, class Code>
-inline DYADIC_INLINE void store_pair(WordPair<Words> x, std::byte* row, int64_t begin, int64_t count) {
-  constexpr int64_t kColumns = 2 * Words::kCount;
-  Code* p = reinterpret_cast<Code*>(row) + begin;
-  if (count == kColumns) return store(x.lo, x.hi, p);
-  Code part[kColumns];
-  store(x.lo, x.hi, part);
-  __builtin_memcpy(p, part, static_cast<size_t>(count) * sizeof(Code));
-}
-
-// for_blocks of two.
-template <class Words, class Block>
-inline DYADIC_INLINE void for_pairs(int64_t n, const Block& block) {
-  constexpr int64_t kColumns = 2 * Words::kCount;
-  int64_t i = 0;
-  for (; i + kColumns <= n; i += kColumns) block(i, kColumns);
-  if (i < n) block(i, n - i);
-}
 
 template <class Words, class WordSums>
 Sums add_q15(const int16_t* x, const int16_t* y, const Q15Ratios& ratios, int64_t n, int16_t* q) {
+  using Pair = WordPair<Words>;
   const Words mx = Words::broadcast(ratios.first), my = Words::broadcast(ratios.second);
   WordSums sums;
-  for_pairs<Words>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
-    const WordPair<Words> a = load_pair<Words>(x + i, columns), b = load_pair<Words>(y + i, columns);
-    const Words lo = mul_q15(a.lo, mx) + mul_q15(b.lo, my), hi = mul_q15(a.hi, mx) + mul_q15(b.hi, my);
-    store(lo, hi, q + i);
-    sums.add(lo);
-    sums.add(hi);
+  for_blocks<Pair>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
+    const Pair a = load_columns<Pair>(x + i, columns), b = load_columns<Pair>(y + i, columns);
+    const Pair sum = {mul_q15(a.lo, mx) + mul_q15(b.lo, my), mul_q15(a.hi, mx) + mul_q15(b.hi, my)};
+    sum.store(q + i);
+    sums.add(sum.lo);
+    sums.add(sum.hi);
   });
   return {sums.sum(), sums.sum_of_squares()};
 }
@@ -60,23 +37,23 @@ Sums add_q15(const int16_t* x, const int16_t* y, const Q15Ratios& ratios, int64_
 template <class Words, bool kLeft>
 inline DYADIC_INLINE void finish_rows_q15(const int16_t* q, const Q15Scale& scale, int64_t n,
                                           std::span<const Q15Output> outputs, std::byte* const* rows) {
+  using Pair = WordPair<Words>;
   const Words add = Words::broadcast(scale.add), reciprocal = Words::broadcast(scale.reciprocal);
   const auto normalized = [&](Words x) DYADIC_INLINE {
     return mul_q15(kLeft ? (x << scale.shift) + add : average(x, add) >> (scale.shift - 1), reciprocal);
   };
-  for_pairs<Words>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
-    const auto x = WordPair<Words>::load(q + i);
-    const WordPair<Words> y = {normalized(x.lo), normalized(x.hi)};
+  for_blocks<Pair>(n, [&](int64_t i, int64_t columns) DYADIC_INLINE {
+    const Pair x = Pair::load(q + i), y = {normalized(x.lo), normalized(x.hi)};
     for (size_t j = 0; j < outputs.size(); ++j) {
       const Q15Output& output = outputs[j];
-      const auto m = WordPair<Words>::load(output.m + i), beta = WordPair<Words>::load(output.beta + i);
-      WordPair<Words> z = {mul_q15(y.lo, m.lo) + beta.lo, mul_q15(y.hi, m.hi) + beta.hi};
+      const Pair m = Pair::load(output.m + i), beta = Pair::load(output.beta + i);
+      Pair z = {mul_q15(y.lo, m.lo) + beta.lo, mul_q15(y.hi, m.hi) + beta.hi};
       if (output.type == DataType::kI8) {
-        store_pair<Words, int8_t>({z.lo >> output.shift, z.hi >> output.shift}, rows[j], i, columns);
+        store_columns<Pair, int8_t>({z.lo >> output.shift, z.hi >> output.shift}, rows[j], i, columns);
         continue;
       }
       for (int s = 0; s < output.shift; ++s) z = {doubled(z.lo), doubled(z.hi)};
-      store_pair<Words, int16_t>(z, rows[j], i, columns);
+      store_columns<Pair, int16_t>(z, rows[j], i, columns);
     }
   });
 }
