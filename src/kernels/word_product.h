@@ -18,13 +18,16 @@ struct WordRatio {
   int32_t add() const { return int32_t{1} << (right - 1); }
 };
 
-// Of m / 2^s for |x| <= x_max <= 2^15; nothing if s < 17 or m has no such halves (m > 2^31 - 2^15).
+// Of m / 2^s for |x| <= x_max <= 2^15, or of the same ratio with s = 17 if s is less; nothing if that m has no such
+// halves (m > 2^31 - 2^15).
 constexpr std::optional<WordRatio> word_ratio(int64_t x_max, int32_t m, int s) {
-  if (s > 62) return std::nullopt;
+  if (s < 0 || s > 62) return std::nullopt;
   if (s > 0 && x_max * (m < 0 ? -int64_t{m} : m) < int64_t{1} << (s - 1)) return WordRatio{0, 0, 1};  // rounds to 0
-  const int64_t high = (int64_t{m} + 0x8000) >> 16;
-  if (s < 17 || s > 46 || high > INT16_MAX) return std::nullopt;  // at 46 |x m| / 2^16 + 2^29 still fits 32 bits
-  return WordRatio{static_cast<int16_t>(high), static_cast<int16_t>(m - (high << 16)), static_cast<int8_t>(s - 16)};
+  const int left = s < 17 ? 17 - s : 0;
+  const int64_t wide = int64_t{m} << left, high = (wide + 0x8000) >> 16;
+  if (s > 46 || high > INT16_MAX || high < INT16_MIN) return std::nullopt;  // at 46 |x m| / 2^16 + 2^29 fits 32 bits
+  return WordRatio{static_cast<int16_t>(high), static_cast<int16_t>(wide - (high << 16)),
+                   static_cast<int8_t>(s + left - 16)};
 }
 
 // Words (kernels/lanes_*.h) times a WordRatio, broadcast once.

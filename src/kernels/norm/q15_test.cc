@@ -196,6 +196,20 @@ TEST_F(Q15Norm, EveryRowEqualsTheBody) {
   }
 }
 
+// Multipliers of 17 bits, as lowering makes them, with every shift that their sums allow.
+TEST_F(Q15Norm, TableRowsPassThroughVectors) {
+  const int64_t n = 16;
+  for (uint8_t s = 1; s <= 20; ++s) {
+    const KernelSpec spec = embed_spec(n, {{"word", {0, 1, 65536, 131071, -131071}}},
+                                       {Tensor::from({5, n}, std::vector<int8_t>(5 * n, 127))}, s, both(n));
+    for (const KernelRow* row : testing::rows_of("embed_norm")) {
+      if (row->isa > detected_isa() || row->isa == Isa::kPortable) continue;
+      ASSERT_EQ(row->reject(spec), "") << int{s};
+      EXPECT_EQ(row->make(spec)->describe(), "in words of 16 bits") << row->name << ' ' << int{s};
+    }
+  }
+}
+
 TEST_F(Q15Norm, RefusesWhatMayLeaveAWord) {
   const auto serves = [&](const KernelSpec& spec) { return select_kernel(spec, detected_isa()) != nullptr; };
   const int64_t n = 16;

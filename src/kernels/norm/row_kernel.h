@@ -150,6 +150,13 @@ class EmbedNormKernel final : public Norm {
     }
   }
 
+  std::string describe() const override {
+    int64_t scalar = 0;
+    for (const Table& table : tables_)
+      for (int64_t r = 0; vector_ && r < table.rows(); ++r) scalar += table.words.as<WordRatio>()[r].right == 0;
+    return scalar ? cat(Norm::describe(), ", ", scalar, " table rows by scalars") : Norm::describe();
+  }
+
   void run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
            const KernelContext& context) const override {
     const int count = static_cast<int>(tables_.size());
