@@ -164,17 +164,26 @@ std::pair<int64_t, int64_t> loop_reciprocal(int64_t square) {
   return {((int64_t{1} << 61) - 1) / root(v), e};
 }
 
-// One row of i16 sums -> one row of each output.
-std::vector<Ints> loop_norm(const Ints& q, const Inputs& in, const NormOutputs& outputs) {
+struct Moments {
+  int64_t mean, reciprocal, e;
+  bool constant;
+};
+Moments loop_moments(const Ints& q) {
   const auto n = static_cast<int64_t>(q.size());
   const int64_t total = std::accumulate(q.begin(), q.end(), int64_t{0});
   const int64_t mean = static_cast<int64_t>(std::floor(static_cast<long double>(512 * total + n) / (2 * n)));
   int64_t square = 0;
   for (int64_t x : q) square += (256 * x - mean) * (256 * x - mean);
   const auto [reciprocal, e] = loop_reciprocal(square);
+  return {mean, reciprocal, e, square == 0};
+}
+
+// One row of i16 sums -> one row of each output.
+std::vector<Ints> loop_norm(const Ints& q, const Inputs& in, const NormOutputs& outputs) {
+  const Moments row = loop_moments(q);
   std::vector<Ints> results(outputs.size());
-  for (int64_t c = 0; c < n; ++c) {
-    const int64_t y = square == 0 ? 0 : scaled(256 * q[c] - mean, reciprocal, 41 - e);
+  for (size_t c = 0; c < q.size(); ++c) {
+    const int64_t y = row.constant ? 0 : scaled(256 * q[c] - row.mean, row.reciprocal, 41 - row.e);
     for (size_t j = 0; j < outputs.size(); ++j) {
       const std::string name = cat("out", j);
       const int64_t z =
@@ -187,15 +196,11 @@ std::vector<Ints> loop_norm(const Ints& q, const Inputs& in, const NormOutputs& 
 
 // The same in Q15.
 std::vector<Ints> loop_q15_norm(const Ints& q, const Inputs& in, const NormOutputs& outputs) {
-  const auto n = static_cast<int64_t>(q.size());
-  const int64_t total = std::accumulate(q.begin(), q.end(), int64_t{0});
-  const int64_t mean = static_cast<int64_t>(std::floor(static_cast<long double>(512 * total + n) / (2 * n)));
-  int64_t square = 0;
-  for (int64_t x : q) square += (256 * x - mean) * (256 * x - mean);
-  const auto [reciprocal, e] = loop_reciprocal(square);
+  const Moments row = loop_moments(q);
   std::vector<Ints> results(outputs.size());
-  for (int64_t c = 0; c < n; ++c) {
-    const int64_t d = scaled((256 * q[c] - mean) * (int64_t{1} << e), 1, 16), y = scaled(d, reciprocal / 65536, 15);
+  for (size_t c = 0; c < q.size(); ++c) {
+    const int64_t d = scaled((256 * q[c] - row.mean) * (int64_t{1} << row.e), 1, 16);
+    const int64_t y = scaled(d, row.reciprocal / 65536, 15);
     for (size_t j = 0; j < outputs.size(); ++j) {
       const std::string name = cat("out", j);
       const int64_t z = scaled(y, element(in, name + "_m", c), 15) + element(in, name + "_beta", c);
