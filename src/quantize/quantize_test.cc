@@ -481,7 +481,7 @@ TEST(Quantize, NormsOfResidualSumsStayWithinTheirPublishedBound) {
         }
         for (double x : sum) square += (x - mean) * (x - mean);
         const double deviation = std::sqrt(square / static_cast<double>(n)), step = scale[1] / ratio[1];
-        if (deviation < (is_q15 ? 254 : 512) * step || largest > 32766) continue;
+        if (deviation < 512 * step || largest > 32766) continue;
         ++rows;
         for (int term = 0; term < 2; ++term)
           operands[term ? "identity" : "sublayer"] = Tensor::from<int16_t>({1, n}, codes[term]);

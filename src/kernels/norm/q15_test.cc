@@ -10,6 +10,8 @@
 namespace dyadic::norm {
 namespace {
 
+static_assert(kLargestQ15Sum == dyadic::kLargestQ15Sum, "kernels clamp sums as the bodies do");
+
 struct Outputs {
   DataType type = DataType::kI8;
   std::vector<int16_t> m, beta;
