@@ -50,7 +50,7 @@ int main(int argc, char** argv) {
       "  130  interrupted\n"
       "\n"
       "Environment:\n"
-      "  DYADIC_ISA      portable, avx2 or avx512vnni: the best instruction set to use; results are the same\n"
+      "  DYADIC_ISA      portable, avx2, avx512vnni or amx: the best instruction set to use; results are the same\n"
       "  DYADIC_RECIPES  the folder of recipes that are given by name";
   app.footer(shared);
 

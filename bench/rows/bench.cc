@@ -106,7 +106,7 @@ class OneDnn {
 
 // Scores of 32-bit sums, distances in steps of 1/16, as heads of 32 have them.
 std::function<void()> softmax(Isa isa, int64_t rows, int64_t n) {
-  const attention::VectorRows& set = isa == Isa::kAvx512Vnni ? attention::kAvx512VnniRows : attention::kAvx2Rows;
+  const attention::VectorRows& set = isa >= Isa::kAvx512Vnni ? attention::kAvx512VnniRows : attention::kAvx2Rows;
   attention::VectorParameters p;
   for (int d = 0; d < 256; ++d) p.table[d] = static_cast<uint8_t>(std::lround(255 * std::exp(-d / 16.0)));
   p.distance = {1700, 19};
@@ -161,7 +161,7 @@ std::function<void()> layer_norm(Isa isa, int64_t rows, int64_t n) {
 // In place, as linear has it: codes of one call are the operands of the next. The table is a permutation, so that they
 // stay as varied as they were.
 std::function<void()> gelu(Isa isa, int64_t rows, int64_t n) {
-  const LinearEpilogue& epilogue = isa == Isa::kAvx512Vnni ? kEpilogueAvx512Vnni : kEpilogueAvx2;
+  const LinearEpilogue& epilogue = isa >= Isa::kAvx512Vnni ? kEpilogueAvx512Vnni : kEpilogueAvx2;
   const auto codes = std::make_shared<AlignedBuffer>(rows * n), table = std::make_shared<AlignedBuffer>(256);
   const auto mask = std::make_shared<AlignedBuffer>(kMaxEpilogueColumns);
   std::memset(mask->data(), 0xff, mask->size());
@@ -217,7 +217,7 @@ int run(const std::string& json) {
     std::printf("SKIPPED: no vector instructions to compare\n");
     return 0;
   }
-  if (isa != Isa::kAvx512Vnni) dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+  if (isa < Isa::kAvx512Vnni) dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
   OneDnn onednn;
   nlohmann::json report = {{"cpu", cpu_model()}, {"isa", isa_name(isa)}, {"threads", 1}};
   std::printf("%s, %s, one thread\n%-10s %5s %5s %10s %10s %10s %10s\n", cpu_model().c_str(), isa_name(isa).data(),

@@ -21,9 +21,9 @@ namespace dyadic {
 namespace {
 
 constexpr int64_t kRows = 128;
-constexpr const char* kFlags[] = {
-    "", "-mavx2 -mfma",
-    "-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mprefer-vector-width=512"};
+constexpr const char* kVnni =
+    "-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mprefer-vector-width=512";
+constexpr const char* kFlags[] = {"", "-mavx2 -mfma", kVnni, kVnni};
 
 std::string replaced(std::string text, const std::string& word, const std::string& by) {
   for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + by.size()))

@@ -162,6 +162,11 @@ std::vector<std::string> costs(const DoctorReport& r) {
     costs.emplace_back("no AVX-512 VNNI: products take the AVX2 form, about 2.5x the time");
   else if (r.detected == Isa::kPortable)
     costs.emplace_back("neither AVX2 nor AVX-512 VNNI: plain loops everywhere, about 7x the time");
+  for (const CpuFeature& feature : r.features)
+    if (feature.name == "amx_int8" && feature.present && r.detected < Isa::kAmx)
+      costs.emplace_back(
+          "this CPU has AMX, but the system does not let this process use it (Linux does from 5.16 on, where no "
+          "alternate signal stack is too small): products take about 4x the time");
   if (r.load > r.hardware_threads * 0.5)
     costs.push_back(cat("load ", rounded(r.load), " on ", r.hardware_threads,
                         " hardware threads: times of bench vary; limits are in CPU time, the best of many samples"));

@@ -17,7 +17,7 @@ struct CpuFeature {
 // The best of one core, measured on this thread.
 struct MeasuredLimit {
   std::string what;          // "dot", "lookup_16", "lookup_256", "mul_shift", "float"
-  std::string isa;           // "portable", "avx2", "avx512vnni"
+  std::string isa;           // "portable", "avx2", "avx512vnni", "amx"
   std::string instructions;  // "vpdpbusd"
   double per_second = 0;     // operations: multiply-accumulates, look-ups, products
 };

@@ -26,6 +26,7 @@ const Probe& float_probe(Isa isa) {
     case Isa::kAvx2:
       return kFloatAvx2;
     case Isa::kAvx512Vnni:
+    case Isa::kAmx:
       return kFloatAvx512Vnni;
   }
   return kFloatPortable;

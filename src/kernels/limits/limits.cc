@@ -9,6 +9,7 @@
 namespace dyadic {
 
 extern const LimitProbes kLimitsPortable, kLimitsAvx2, kLimitsAvx512Vnni;
+extern const Probe kDotLimitAmx;
 
 namespace {
 
@@ -45,7 +46,13 @@ int64_t rate(int64_t work, int64_t shortest) {
 }  // namespace
 
 std::span<const LimitProbes* const> limit_probes() {
-  static const LimitProbes* const all[] = {&kLimitsPortable, &kLimitsAvx2, &kLimitsAvx512Vnni};
+  static const LimitProbes amx = [] {  // has the vectors of AVX-512 VNNI
+    LimitProbes probes = kLimitsAvx512Vnni;
+    probes.isa = Isa::kAmx;
+    probes.dot = kDotLimitAmx;
+    return probes;
+  }();
+  static const LimitProbes* const all[] = {&kLimitsPortable, &kLimitsAvx2, &kLimitsAvx512Vnni, &amx};
   return all;
 }
 
