@@ -14,7 +14,7 @@ namespace dyadic {
 struct Panels;
 struct PanelSource;
 
-inline constexpr int kMaxDotRows = 6;
+inline constexpr int kMaxDotRows = 6;  // of a tile in vector registers
 inline constexpr int kMaxDotColumns = 64;
 
 // What a CPU may have beyond its Isa. The levels of Isa stay few, because every other kernel is written once a level.
@@ -26,6 +26,23 @@ struct SumCodes {
   int32_t round, shift, lo, hi;
 };
 
+// A product whose sums leave it a block at a time, while it computes the next one. They start from zero.
+struct DotStream {
+  const std::byte* a;  // rows lda bytes apart
+  int64_t lda, rows;
+  int64_t groups;           // of a row of a and of each panel
+  const std::byte* panels;  // one behind the other
+  int64_t count;
+
+  // Where sums go: rows r and columns c of panel p to sums[r * ld + p * columns + c], or, if take is there, in blocks:
+  // `block` [rows][columns] holds the sums of rows row .. row + rows - 1 of that panel until take returns. Each row of
+  // each panel comes once.
+  int32_t* sums;
+  int64_t ld;
+  void (*take)(void* self, const int32_t* block, int64_t row, int64_t rows, int64_t panel);
+  void* self;
+};
+
 // a [M,K] times b [N,K]: s8 x s8, u8 x s8, s16 x s8 or s16 x s16 -> s32, every sum modulo 2^32 and so exact whenever it
 // fits 32 bits.
 struct PanelDot {
@@ -35,7 +52,7 @@ struct PanelDot {
   DataType a, b;
   int rows;          // that one call takes at most
   int columns;       // of a panel
-  int group;         // consecutive k of one step; they are four bytes of a packed row
+  int group;         // consecutive k of one step
   int32_t a_offset;  // what the product adds to each a: sums must start at -a_offset * sum_k b
   bool reads_a;      // dot takes rows of a themselves when K is a multiple of `group`
 
@@ -61,12 +78,20 @@ struct PanelDot {
   void (*codes[2][kMaxDotRows + 1])(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
                                     const int32_t* start, const SumCodes& how, std::byte* codes, int64_t ld,
                                     const std::byte* next);
+
+  // Not null where tiles are no vector registers: takes any number of rows and panels. Then dot and codes are null, and
+  // a_offset is 0.
+  void (*stream)(const DotStream& stream);
+
+  // Of one step: of a row, and of a panel's column.
+  constexpr int64_t group_bytes() const { return stream ? group : 4; }
 };
 
 // What PanelDots of plain layouts put into `pack`: elements [k / group][column][k % group] of each panel, k padded with
-// zeros. s8 as bytes, s8 as s16, s16.
+// zeros. s8 as bytes, s8 as s16, s16. Tiles are bytes [k / 64][column / 16][k / 4 % 16][column % 16][k % 4].
 Panels pack_bytes(const PanelDot& dot, const PanelSource& b);
 Panels pack_widened(const PanelDot& dot, const PanelSource& b);
 Panels pack_words(const PanelDot& dot, const PanelSource& b);
+Panels pack_tiles(const PanelDot& dot, const PanelSource& b);
 
 }  // namespace dyadic

@@ -19,7 +19,8 @@ namespace dyadic {
 
 extern const PanelDot kDotsPortable[4];
 #if defined(__x86_64__)
-extern const PanelDot kDotsAvx2[4], kDotsAvxVnni[4], kDotsAvx512[4], kDotsAvx512VnniAlone[4], kDotsAvx512Vnni[4];
+extern const PanelDot kDotsAvx2[4], kDotsAvxVnni[4], kDotsAvx512[4], kDotsAvx512VnniAlone[4], kDotsAvx512Vnni[4],
+    kDotsAmx[2];
 #elif defined(__aarch64__)
 extern const PanelDot kDotsNeon[4], kDotsNeonDotprod[2];
 #endif
@@ -85,16 +86,25 @@ void transpose_words(const std::byte* const (&from)[4], std::byte* to, int64_t s
 
 // Panels of [K / group][column][group] elements. A few groups of all columns at a time, so that reads and writes stay
 // within the first-level cache; four columns at once where nothing is widened and none is padding.
-template <class B, class Element>
+//
+// With kTiles the columns of a panel are cut into tiles, and each block of k's passes through all of them.
+template <class B, class Element, bool kTiles = false>
 Panels pack(const PanelDot& dot, const PanelSource& b) {
-  constexpr int64_t kGroup = 4 / sizeof(Element), kBlock = 64;
-  const int64_t groups = ceil_div(b.K, kGroup), columns = dot.columns, count = b.columns.size() / columns;
+  constexpr int64_t kGroup = 4 / sizeof(Element), kBlock = 64, kTileColumns = 16;
+  const int64_t groups = ceil_div(b.K, dot.group), columns = dot.columns, count = b.columns.size() / columns;
+  const int64_t panel_bytes = groups * columns * dot.group_bytes(), stride = kTiles ? kTileColumns : columns;
   Panels result{.dot = &dot, .K = b.K};
-  result.bytes = AlignedBuffer::long_lived(count * groups * columns * 4);
+  result.bytes = AlignedBuffer::long_lived(count * panel_bytes);
   result.start.assign(b.columns.size(), 0);
   for (int64_t p = 0; p < count; ++p) {
-    result.panels.push_back({p * groups * columns * 4, groups});
+    result.panels.push_back({p * panel_bytes, groups});
     Element* panel = reinterpret_cast<Element*>(result.bytes.data() + result.panels.back().at);
+    // The group of column c that begins with k, the first of a block.
+    const auto group_at = [&](int64_t c, int64_t k) {
+      if constexpr (kTiles)
+        return panel + k * columns + c / kTileColumns * kBlock * kTileColumns + c % kTileColumns * kGroup;
+      return panel + k * columns + c * kGroup;
+    };
     const auto row_of = [&](int64_t c) { return b.columns[p * columns + c]; };
     const auto source = [&](int64_t c) { return reinterpret_cast<const B*>(b.b) + row_of(c) * b.ldb; };
     for (int64_t begin = 0; begin < b.K; begin += kBlock) {
@@ -103,21 +113,21 @@ Panels pack(const PanelDot& dot, const PanelSource& b) {
         if (row_of(c) < 0) continue;
         const B* from = source(c);
         int64_t k = begin;
-        Element* to = panel + (k / kGroup * columns + c) * kGroup;
+        Element* to = group_at(c, k);
         if constexpr (std::is_same_v<B, Element>) {
           constexpr int64_t kFour = 4 * kGroup;
           if (end - begin == kBlock && c + 4 <= columns && row_of(c + 1) >= 0 && row_of(c + 2) >= 0 &&
               row_of(c + 3) >= 0) {
             const B* const rows[] = {from, source(c + 1), source(c + 2), source(c + 3)};
-            for (; k < end; k += kFour, to += columns * kFour)
+            for (; k < end; k += kFour, to += stride * kFour)
               transpose_words(
                   {as_bytes(rows[0] + k), as_bytes(rows[1] + k), as_bytes(rows[2] + k), as_bytes(rows[3] + k)},
-                  reinterpret_cast<std::byte*>(to), columns * 4);
+                  reinterpret_cast<std::byte*>(to), stride * 4);
             c += 3;
             continue;
           }
         }
-        for (; k + kGroup <= end; k += kGroup, to += columns * kGroup) {
+        for (; k + kGroup <= end; k += kGroup, to += stride * kGroup) {
           Element group[kGroup];
           if constexpr (std::is_same_v<B, Element>)
             std::memcpy(group, from + k, 4);
@@ -125,7 +135,7 @@ Panels pack(const PanelDot& dot, const PanelSource& b) {
             for (int64_t i = 0; i < kGroup; ++i) group[i] = from[k + i];
           std::memcpy(to, group, 4);
         }
-        for (; k < end; ++k) panel[(k / kGroup * columns + c) * kGroup + k % kGroup] = from[k];
+        for (; k < end; ++k) to[k % kGroup] = from[k];
       }
     }
     if (dot.a_offset == 0) continue;
@@ -143,6 +153,7 @@ Panels pack(const PanelDot& dot, const PanelSource& b) {
 Panels pack_bytes(const PanelDot& dot, const PanelSource& b) { return pack<int8_t, int8_t>(dot, b); }
 Panels pack_widened(const PanelDot& dot, const PanelSource& b) { return pack<int8_t, int16_t>(dot, b); }
 Panels pack_words(const PanelDot& dot, const PanelSource& b) { return pack<int16_t, int16_t>(dot, b); }
+Panels pack_tiles(const PanelDot& dot, const PanelSource& b) { return pack<int8_t, int8_t, true>(dot, b); }
 
 std::span<const PanelDot* const> panel_dots() {
   static const std::vector<const PanelDot*> all = [] {
@@ -151,6 +162,7 @@ std::span<const PanelDot* const> panel_dots() {
       for (const PanelDot& dot : set) dots.push_back(&dot);
     };
 #if defined(__x86_64__)
+    add(kDotsAmx);
     add(kDotsAvx512Vnni);
     add(kDotsAvx512VnniAlone);
     add(kDotsAvx512);
@@ -215,7 +227,7 @@ Panels pack_fastest(Isa isa, DataType a, DataType b_type, const PanelSource& b) 
 }
 
 int64_t row_bytes(const PanelDot& dot, int64_t K) {
-  return dot.arrange || (dot.reads_a && K % dot.group == 0) ? 0 : ceil_div(K, dot.group) * 4;
+  return dot.arrange || (dot.reads_a && K % dot.group == 0) ? 0 : ceil_div(K, dot.group) * dot.group_bytes();
 }
 
 DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, int64_t K, std::byte* packed) {
@@ -226,11 +238,31 @@ DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, 
   return {packed, bytes};
 }
 
+void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t rows, int32_t* sums, int64_t ld) {
+  const Panel& p = b.panels[first];
+  b.dot->stream({a.data, a.ld, rows, p.groups, b.bytes.data() + p.at, count, sums, ld, nullptr, nullptr});
+}
+
+void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t rows, decltype(DotStream::take) take,
+            void* self) {
+  const Panel& p = b.panels[first];
+  b.dot->stream({a.data, a.ld, rows, p.groups, b.bytes.data() + p.at, count, nullptr, 0, take, self});
+}
+
 void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
               size_t next, std::byte* scratch) {
   const PanelDot& dot = *b.dot;
   const Panel& p = b.panels[panel];
   const std::byte* bytes = b.bytes.data();
+  if (dot.stream) {
+    stream(b, panel, 1, a, rows, tile, ldt);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int c = 0; c < dot.columns; ++c) {
+        int32_t& sum = tile[r * ldt + c];
+        sum = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(start[c]));
+      }
+    return;
+  }
   if (dot.arrange) {
     dot.arrange(a.data, a.ld, rows, b.K, bytes + p.order, p.groups, scratch);
     a = {scratch, p.groups * 4};
@@ -249,6 +281,26 @@ size_t product_scratch_bytes(const Panels& b, int64_t M) {
   return static_cast<size_t>(ceil_div(std::min(M, kChunkRows) * row_bytes(*b.dot, b.K), 64) * 64) + b.scratch_bytes();
 }
 
+namespace {
+
+// Whole panels go to c themselves, the columns of the last one through the block of a stream.
+void stream_chunk(const Panels& b, int64_t M, int64_t N, DotRows a, int32_t* c, int64_t ldc) {
+  const int64_t columns = b.dot->columns, whole = N / columns, rest = N % columns;
+  if (whole > 0) stream(b, 0, whole, a, M, c, ldc);
+  struct Rest {
+    int32_t* c;
+    int64_t ldc, columns, width;
+  } to{c + whole * columns, ldc, columns, rest};
+  const auto take = [](void* self, const int32_t* block, int64_t row, int64_t rows, int64_t) {
+    const Rest& to = *static_cast<const Rest*>(self);
+    for (int64_t r = 0; r < rows; ++r)
+      std::memcpy(to.c + (row + r) * to.ldc, block + r * to.columns, static_cast<size_t>(to.width) * sizeof(int32_t));
+  };
+  if (rest > 0) stream(b, whole, 1, a, M, take, &to);
+}
+
+}  // namespace
+
 void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, int32_t* c, int64_t ldc,
              std::byte* scratch) {
   const PanelDot& dot = *b.dot;
@@ -258,6 +310,10 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
     const int64_t begin = M * chunk / chunks, M_chunk = M * (chunk + 1) / chunks - begin;
     const std::byte* a_chunk = static_cast<const std::byte*>(a) + storage_bytes(dot.a, begin * lda);
     const DotRows rows = dot_rows(dot, a_chunk, lda, M_chunk, b.K, scratch);
+    if (dot.stream) {
+      stream_chunk(b, M_chunk, N, rows, c + begin * ldc, ldc);
+      continue;
+    }
     std::byte* arranged = scratch + product_scratch_bytes(b, M_chunk) - b.scratch_bytes();
     const int64_t tiles = ceil_div(M_chunk, dot.rows);
     for (int64_t p = 0; p < panels; ++p) {

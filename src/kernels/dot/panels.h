@@ -65,6 +65,12 @@ DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, 
 void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
               size_t next, std::byte* scratch);
 
+// By a dot with `stream`, the sums of any number of rows and of `count` panels from `first` on, to sums[r * ld + c] or
+// in blocks to `take` (DotStream).
+void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t rows, int32_t* sums, int64_t ld);
+void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t rows, decltype(DotStream::take) take,
+            void* self);
+
 // The same sums as codes of 8 or 16 bits, by a dot that has such a form.
 void multiply_to_codes(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start,
                        const SumCodes& how, bool wide, std::byte* codes, int64_t ld, size_t next);

@@ -93,6 +93,10 @@ TEST_P(PanelDots, EqualDotRowOnEveryShape) {
         Product(dot(), M, N, K, K + K % 3, K + K % 2, noise).check(dot());
   for (const int64_t K : {384, 1536})
     for (int64_t M = 1; M <= 13; ++M) Product(dot(), M, P + 5, K, K, K, noise).check(dot());
+  // Around tiles of 16 rows.
+  for (const int64_t K : {63, 64, 65, 192})
+    for (const int64_t M : {14, 15, 16, 17, 18, 31, 32, 33, 40, 47, 48, 49, 63, 64, 70})
+      Product(dot(), M, 2 * P + 1, K, K + 1, K, noise).check(dot());
 }
 
 TEST_P(PanelDots, EqualDotRowOnChunksOfRows) {
@@ -147,6 +151,50 @@ TEST_P(PanelDots, NothingToSumGivesZeros) {
   product(panels, 0, 3, nullptr, 0, nullptr, 3, nullptr);
 }
 
+// Each row of each panel comes once, with its own sums, whatever number of rows a block has.
+class Streams : public PanelDots {};
+std::vector<const PanelDot*> streams() {
+  std::vector<const PanelDot*> found;
+  for (const PanelDot* dot : panel_dots())
+    if (dot->stream) found.push_back(dot);
+  return found;
+}
+INSTANTIATE_TEST_SUITE_P(Rows, Streams, ::testing::ValuesIn(streams()),
+                         [](const auto& info) { return std::string(info.param->name); });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Streams);  // other processors than x86-64
+
+TEST_P(Streams, EveryRowOnce) {
+  Random random(test::seed(), 3);
+  const int64_t P = dot().columns, N = 3 * P;
+  for (const int64_t K : {0, 1, 64, 100, 1536})
+    for (const int64_t M : {1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 65, 100}) {
+      std::vector<int8_t> a(M * K), b(N * K);
+      for (int8_t& x : a) x = static_cast<int8_t>(random.below(128));
+      for (int8_t& x : b) x = static_cast<int8_t>(random.next64());
+      const Panels panels = pack_panels(dot(), b.data(), K, N, K);
+      AlignedBuffer packed(M * row_bytes(dot(), K));
+      const DotRows rows = dot_rows(dot(), a.data(), K, M, K, packed.data());
+      struct Sums {
+        int64_t P;
+        std::vector<int32_t> sums, times;
+      } got{P, std::vector<int32_t>(M * N), std::vector<int32_t>(M * N)};
+      const auto take = [](void* self, const int32_t* block, int64_t row, int64_t count, int64_t panel) {
+        Sums& got = *static_cast<Sums*>(self);
+        for (int64_t i = 0; i < count * got.P; ++i) {
+          const int64_t at = (row + i / got.P) * 2 * got.P + panel * got.P + i % got.P;
+          got.sums.at(at) = block[i], ++got.times.at(at);
+        }
+      };
+      stream(panels, 1, 2, rows, M, take, &got);  // not the first panel
+      for (int64_t i = 0; i < M; ++i)
+        for (int64_t n = 0; n < 2 * P; ++n) {
+          ASSERT_EQ(got.times[i * 2 * P + n], 1) << M << "x" << K << " at " << i << "," << n;
+          ASSERT_EQ(got.sums[i * 2 * P + n], dot_row<int32_t>(a.data() + i * K, b.data() + (P + n) * K, K))
+              << M << "x" << K << " at " << i << "," << n;
+        }
+    }
+}
+
 TEST(PanelDotTable, HasEachPairOfTypesForEveryInstructionSet) {
   for (const Isa isa : kAllIsas)
     for (const auto& [a, b] : {std::pair{DataType::kI8, DataType::kI8}, std::pair{DataType::kU8, DataType::kI8},
@@ -156,7 +204,7 @@ TEST(PanelDotTable, HasEachPairOfTypesForEveryInstructionSet) {
       EXPECT_EQ(dot.a, a);
       EXPECT_EQ(dot.b, b);
       EXPECT_LE(dot.columns, kMaxDotColumns);
-      EXPECT_LE(dot.rows, kMaxDotRows);
+      EXPECT_TRUE(dot.stream ? !dot.dot[1] && dot.a_offset == 0 : dot.rows <= kMaxDotRows && dot.dot[dot.rows]);
     }
   EXPECT_THROW(panel_dot(Isa::kPortable, DataType::kI8, DataType::kI32), Error);
 }
@@ -178,6 +226,7 @@ TEST(PanelDotTable, FeaturesBeyondALevelDecide) {
   EXPECT_EQ(of(Isa::kAvx2, cascade_lake), "u8s8_avx512_vnni");
   EXPECT_EQ(of(Isa::kAvx2, alder_lake), "u8s8_avxvnni");
   EXPECT_EQ(of(Isa::kAvx512Vnni, nothing), "u8s8_avx512vnni");
+  EXPECT_EQ(of(Isa::kAmx, nothing), "u8s8_amx");
 }
 #endif
 
