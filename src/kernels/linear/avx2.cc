@@ -70,6 +70,7 @@ void lookup(std::byte* codes, int64_t ld, int64_t rows, const int8_t* table, con
 
 const LinearEpilogue kEpilogueAvx2 = {
     .lanes = kLanes,
+    .vectors = kEpilogueVectors,
     .requantize = {{requantize<kProduct32, false>, requantize<kProduct32, true>},
                    {requantize<kHighDword, false>, requantize<kHighDword, true>},
                    {requantize<kHighDwordShiftFirst, false>, requantize<kHighDwordShiftFirst, true>}},

@@ -6,7 +6,7 @@
 
 namespace dyadic {
 
-inline constexpr int kEpilogueVectors = 4;  // registers of 32-bit sums that one step takes
+inline constexpr int kEpilogueVectors = 4;  // registers of 32-bit sums that one step takes, at most
 inline constexpr int kMaxEpilogueColumns = 64;
 
 // How a sum becomes a code before its clamp, fastest first. The parameters are rows of one int32 a column in
@@ -15,13 +15,23 @@ inline constexpr int kMaxEpilogueColumns = 64;
 //   kHighDword             (hi32(acc * m) + round) >> shift
 //   kHighDwordShiftFirst   (hi32((acc << preshift) * m) + round) >> shift
 enum RequantizeForm { kProduct32, kHighDword, kHighDwordShiftFirst, kRequantizeForms };
-enum ColumnRow { kMultiplier, kOddMultiplier, kRound, kShift, kPreshift, kColumnRows };
+// kStart is what a streamed sum lacks; the round of kProduct32 has it already.
+enum ColumnRow { kMultiplier, kOddMultiplier, kRound, kShift, kPreshift, kStart, kColumnRows };
+
+// The column that stands at position q = lanes * j + lane of the accumulators, so that packing four registers to bytes
+// (two to 16 bits) within 128-bit lanes leaves columns in their natural order.
+constexpr int epilogue_column(int lanes, bool wide, int q) {
+  const int j = q / lanes, L = q % lanes / 4, i = q % 4;
+  return wide ? 2 * lanes * (j / 2) + 8 * L + 4 * (j % 2) + i : 16 * L + 4 * j + i;
+}
 
 // A step takes `columns()` columns. Accumulator order: position lanes * j + lane holds the column that saturating packs
-// move to its place (epilogue_column).
+// move to its place.
 struct LinearEpilogue {
-  int lanes;  // 32-bit lanes of a register
-  constexpr int columns() const { return kEpilogueVectors * lanes; }
+  int lanes;    // 32-bit lanes of a register
+  int vectors;  // 4, or 2: then the bytes of two rows are packed together
+  constexpr int columns() const { return vectors * lanes; }
+  constexpr int column(bool wide, int q) const { return epilogue_column(lanes, wide || vectors == 2, q); }
 
   // requantize[form][16-bit codes]: columns() codes a row, clamped to [lo, hi]; rows of `tile` are ldt sums apart, rows
   // of `codes` ld bytes. `columns` holds kColumnRows rows.
@@ -32,13 +42,6 @@ struct LinearEpilogue {
   void (*lookup)(std::byte* codes, int64_t ld, int64_t rows, const int8_t* table, const uint8_t* mask);
 };
 
-// The column that stands at position q = lanes * j + lane of the accumulators, so that packing four registers to bytes
-// (two to 16 bits) within 128-bit lanes leaves columns in their natural order.
-constexpr int epilogue_column(int lanes, bool wide, int q) {
-  const int j = q / lanes, L = q % lanes / 4, i = q % 4;
-  return wide ? 2 * lanes * (j / 2) + 8 * L + 4 * (j % 2) + i : 16 * L + 4 * j + i;
-}
-
-extern const LinearEpilogue kEpiloguePortable, kEpilogueAvx2, kEpilogueAvx512Vnni;
+extern const LinearEpilogue kEpiloguePortable, kEpilogueAvx2, kEpilogueAvx512Vnni, kEpilogueAmx;
 
 }  // namespace dyadic

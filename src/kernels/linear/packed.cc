@@ -150,7 +150,7 @@ class PackedLinear : public Kernel {
   // The column at position q of the accumulators, counted from the first step on; N or more where there is none.
   int64_t column_of(int64_t q) const {
     const int64_t width = epilogue_.columns();
-    return q / width * width + epilogue_column(epilogue_.lanes, wide_, static_cast<int>(q % width));
+    return q / width * width + epilogue_.column(wide_, static_cast<int>(q % width));
   }
   const int32_t* columns(size_t step) const {
     return columns_.as<int32_t>() + step * kColumnRows * epilogue_.columns();
@@ -161,6 +161,8 @@ class PackedLinear : public Kernel {
     for (int64_t q = 0; q < blocks_ * block_; ++q) order[q] = column_of(q) < p_.N ? column_of(q) : -1;
     panels_ = pack_fastest(isa_, DataType::kI8, DataType::kI8, {p_.weight.raw(), p_.K, p_.K, order, p_.x_range});
     DYADIC_CHECK(block_ % dot().columns == 0);
+    // A streamed block is the sums of one step.
+    DYADIC_CHECK(!dot().stream || (dot().columns == block_ && epilogue_.columns() == block_));
     start_ = panels_.start;
     for (size_t q = 0; q < order.size(); ++q)
       if (order[q] >= 0)
@@ -191,7 +193,13 @@ class PackedLinear : public Kernel {
       rows[kRound * P + q] = columns[q].round;
       rows[kShift * P + q] = columns[q].shift;
       rows[kPreshift * P + q] = columns[q].preshift;
+      rows[kStart * P + q] = start_[step * P + q];
     }
+    // A stream's sums lack what they should start from. In 32 bits (acc + start) m + round = acc m + (start m + round).
+    for (int q = 0; dot().stream && steps_[step].form == kProduct32 && q < P; ++q)
+      rows[kRound * P + q] =
+          static_cast<int32_t>(static_cast<uint32_t>(columns[q].round) +
+                               static_cast<uint32_t>(columns[q].m) * static_cast<uint32_t>(start_[step * P + q]));
   }
 
   void cut_outputs(size_t step) {
@@ -244,6 +252,7 @@ class PackedLinear : public Kernel {
     const int64_t rows = end - begin, tiles = ceil_div(rows, dot().rows);
     const DotRows a = dot_rows(dot(), x.as<int8_t>() + begin * p_.K, p_.K, rows, p_.K, scratch);
     scratch += product_scratch_bytes(panels_, rows) - panels_.scratch_bytes();
+    if (dot().stream) return stream_chunk(a, outputs, begin, rows, first, last);
     // Tiles of nearly equal height: a tile of one row costs as much as one of several. The sums of a few tiles wait in
     // the first-level cache for one call of the epilogue.
     alignas(64) int32_t sums[kBatchTiles * kMaxDotRows * kMaxBlockColumns];
@@ -273,6 +282,21 @@ class PackedLinear : public Kernel {
           run_step(sums + s * epilogue_.columns(), batch_rows, block * steps + s, outputs, begin + done);
         done += batch_rows;
       }
+  }
+
+  // The same with a product that hands out a block of sums, of one step, while it computes the next.
+  void stream_chunk(DotRows a, std::span<const TensorView> outputs, int64_t begin, int64_t rows, int64_t first,
+                    int64_t last) const {
+    struct Chunk {
+      const PackedLinear& kernel;
+      std::span<const TensorView> outputs;
+      int64_t row, block;
+    } chunk{*this, outputs, begin, first};
+    const auto take = [](void* self, const int32_t* block, int64_t row, int64_t rows, int64_t panel) {
+      const Chunk& to = *static_cast<const Chunk*>(self);
+      to.kernel.run_step(block, rows, to.block + panel, to.outputs, to.row + row);
+    };
+    stream(panels_, first, last - first, a, rows, take, &chunk);
   }
 
   void run_step(const int32_t* sums, int64_t rows, size_t step, std::span<const TensorView> outputs,
@@ -312,9 +336,10 @@ class PackedLinear : public Kernel {
     const int P = epilogue_.columns();
     for (int64_t r = 0; r < rows; ++r)
       for (int q = 0; q < P; ++q) {
-        const int c = epilogue_column(epilogue_.lanes, wide_, q);
+        const int c = epilogue_.column(wide_, q);
         const int64_t column = step * P + c;
-        const int64_t y = column < p_.N ? p_.requantize(sums[r * block_ + q], column) : 0;
+        const int64_t start = dot().stream ? start_[step * P + q] : 0;
+        const int64_t y = column < p_.N ? p_.requantize(sums[r * block_ + q] + start, column) : 0;
         if (wide_)
           reinterpret_cast<int16_t*>(codes + r * ld)[c] = static_cast<int16_t>(y);
         else
@@ -344,6 +369,11 @@ std::unique_ptr<Kernel> linear_portable_make(const KernelSpec& spec) {
 std::string linear_avx2_reject(const KernelSpec& spec) { return linear_reject(spec); }
 std::unique_ptr<Kernel> linear_avx2_make(const KernelSpec& spec) {
   return std::make_unique<PackedLinear>(spec, kEpilogueAvx2, Isa::kAvx2);
+}
+
+std::string linear_amx_reject(const KernelSpec& spec) { return linear_reject(spec); }
+std::unique_ptr<Kernel> linear_amx_make(const KernelSpec& spec) {
+  return std::make_unique<PackedLinear>(spec, kEpilogueAmx, Isa::kAmx);
 }
 
 std::string linear_avx512vnni_reject(const KernelSpec& spec) { return linear_reject(spec); }

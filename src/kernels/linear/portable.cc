@@ -36,6 +36,7 @@ void lookup(std::byte* codes, int64_t ld, int64_t rows, const int8_t* table, con
 
 const LinearEpilogue kEpiloguePortable = {
     .lanes = kLanes,
+    .vectors = kEpilogueVectors,
     .requantize = {{requantize<kProduct32, int8_t>, requantize<kProduct32, int16_t>},
                    {requantize<kHighDword, int8_t>, requantize<kHighDword, int16_t>},
                    {requantize<kHighDwordShiftFirst, int8_t>, requantize<kHighDwordShiftFirst, int16_t>}},
