@@ -92,15 +92,20 @@ class AttentionKernel : public Kernel {
     if (covered_rows(start, length, sequences, rows) != rows) std::memset(out, 0, rows * stride);
     // Heads outside, sequences inside: workers get whole heads, equal work however the lengths differ.
     context.parallel_for(heads_ * sequences, 1, [&](int64_t begin, int64_t end, int worker) {
+      begin_heads();
       for (int64_t i = begin; i < end; ++i) {
         const int64_t sequence = i % sequences, at = start[sequence] * stride + i / sequences * head_dim_;
         if (length[sequence] == 0) continue;
         run_head({q + at, k + at, v + at, out + at, stride, length[sequence], context.scratch[worker]});
       }
+      end_heads();
     });
   }
 
  protected:
+  // Around the heads that a thread runs.
+  virtual void begin_heads() const {}
+  virtual void end_heads() const {}
   virtual void run_head(const Head& head) const = 0;
   int64_t heads_, head_dim_;
 
@@ -178,6 +183,12 @@ class VectorAttention : public AttentionKernel {
   }
 
  protected:
+  void begin_heads() const override {
+    if (rows_.begin) rows_.begin(p_);
+  }
+  void end_heads() const override {
+    if (rows_.end) rows_.end();
+  }
   void run_head(const Head& head) const override { rows_.run(p_, head); }
 
  private:
@@ -191,6 +202,15 @@ class VectorAttention : public AttentionKernel {
 std::string attention_portable_reject(const KernelSpec& spec) { return attention::reject(spec); }
 std::unique_ptr<Kernel> attention_portable_make(const KernelSpec& spec) {
   return std::make_unique<attention::PortableAttention>(spec);
+}
+std::string attention_amx_reject(const KernelSpec& spec) {
+  std::string why = attention::reject_vector(spec, attention::kAmxRows);
+  if (const int64_t depth = spec.integer("head_dim"); why.empty() && attention::amx_step(depth) == 0)
+    why = cat("head_dim ", depth, ": cannot be cut into equal steps of at most 64, each a multiple of 4");
+  return why;
+}
+std::unique_ptr<Kernel> attention_amx_make(const KernelSpec& spec) {
+  return std::make_unique<attention::VectorAttention>(spec, attention::kAmxRows);
 }
 std::string attention_avx512vnni_reject(const KernelSpec& spec) {
   return attention::reject_vector(spec, attention::kAvx512VnniRows);

@@ -64,8 +64,16 @@ struct VectorRows {
   // sums. Both arrays have room for keys up to a multiple of four.
   int lanes;
   void (*row_pass)(const VectorParameters& parameters, const int32_t* scores, int64_t keys, int32_t* e, int32_t* sigma);
+  // Not null where a thread's processor is to be set up before its first `run` and reset after its last.
+  void (*begin)(const VectorParameters& parameters) = nullptr;
+  void (*end)() = nullptr;
 };
 extern const VectorRows kAvx2Rows;
 extern const VectorRows kAvx512VnniRows;
+extern const VectorRows kAmxRows;
+
+// The bytes of a head that one step of the tile registers takes, at most 64, or 0 if heads of that depth have no such
+// steps of equal length.
+int64_t amx_step(int64_t head_dim);
 
 }  // namespace dyadic::attention

@@ -189,7 +189,20 @@ TEST_F(Attention, LengthsAroundPowersOfTwoAndLong) {
 }
 
 TEST_F(Attention, EveryHeadDimUpTo260) {
-  for (int64_t head_dim = 1; head_dim <= 260; head_dim += head_dim < 70 ? 1 : 3) check(packed(1, head_dim, {21}, 1));
+  for (int64_t head_dim = 1; head_dim <= 260; head_dim += head_dim < 70 ? 1 : 3)
+    for (int32_t length : {21, 70}) check(packed(1, head_dim, {length}, 1));
+}
+
+// From 64 keys on tile registers do the products, 16 queries, 16 keys and 64 keys at a time.
+TEST_F(Attention, EveryLengthBetweenTiles) {
+  for (int64_t head_dim : {4, 20, 32, 64, 96, 128})
+    for (int32_t length = 64; length <= 97; ++length) {
+      Case c = packed(2, head_dim, {length}, 2);
+      if (length % 3 == 0) c.table = any_table();
+      check(c);
+      short_distance(c);
+      check(c);
+    }
 }
 
 TEST_F(Attention, HeadsSequencesGapsAndThreads) {
