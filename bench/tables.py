@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of docs/performance.md that `dyadic` alone can measure: limits, shapes, profile, executors.
+"""Writes the tables of docs/performance.md or docs/performance-amx.md that `dyadic` alone can measure: limits, shapes, profile, executors.
 
 usage: bench/tables.py DYADIC MODEL.dyad PAGE [limits] [shapes] [profile] [executors]     all four unless some are named
 """
@@ -40,8 +40,8 @@ def limits(dyadic, _):
 def shapes(dyadic, model):
     best = run(dyadic, "bench", model, *SHAPES)
     reports = [best]
-    if best["isa"] != "avx2":
-        reports.append(run(dyadic, "bench", model, *SHAPES, isa="avx2"))
+    if below := {"amx": "avx512vnni", "avx512vnni": "avx2"}.get(best["isa"]):
+        reports.append(run(dyadic, "bench", model, *SHAPES, isa=below))
     header, rows = ["batch x tokens"], []
     for r in reports:
         header += [f"{r['isa']}, ms (min .. max)", "GMAC/s", f"of {number(r['limit_gmacs'])}"]

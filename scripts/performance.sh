@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures everything that docs/performance.md shows and writes its tables, then prints products and row operations beside oneDNN's: half an
-# hour on a quiet machine, and what building and installing the other engines take. Where it stopped, it goes on.
+# Measures everything that docs/performance.md shows (on a processor with AMX: docs/performance-amx.md) and writes its tables, then prints
+# products and row operations beside oneDNN's: half an hour on a quiet machine, and what building and installing the other engines
+# take. Where it stopped, it goes on.
 #
 # usage: scripts/performance.sh [--quick]     --quick: few rounds beside the other engines
 #   DYADIC_DATA, DYADIC_MODELS  as in bench/peers/run.sh
@@ -8,15 +9,22 @@
 source "$(dirname "$0")/lib.sh"
 
 # Written at the end, so that the tables name a commit and not a changed work tree.
-page=build/performance.md
+if grep -qm1 amx_int8 /proc/cpuinfo; then
+  shown=docs/performance-amx.md levels=(amx avx512vnni)
+elif grep -qm1 avx512_vnni /proc/cpuinfo; then
+  shown=docs/performance.md levels=(avx512vnni avx2)
+else
+  shown=docs/performance.md levels=(avx2)
+fi
+page=build/$(basename $shown)
 mkdir -p build
-[[ $page -nt docs/performance.md ]] || cp docs/performance.md $page
+[[ $page -nt $shown ]] || cp $shown $page
 processors=$(nproc)
 alone=(taskset -c $((processors - 1)))
 
-say "beside other engines: one thread, one thread held to AVX2, two threads"
+say "beside other engines: one thread, one thread held to the level below, two threads"
 "${alone[@]}" bench/peers/run.sh "$@" --write $page
-"${alone[@]}" bench/peers/run.sh "$@" --isa avx2 --no-accuracy --write $page
+[[ ${#levels[@]} -eq 1 ]] || "${alone[@]}" bench/peers/run.sh "$@" --isa "${levels[1]}" --no-accuracy --write $page
 if [[ $processors -ge 2 ]]; then
   bench/peers/run.sh "$@" --threads 2 --shapes 1x16,1x128,8x128,32x128,text --no-accuracy --write $page
 else
@@ -30,8 +38,8 @@ model=$(find build/peers -name model.dyad -newer build/release/dyadic | head -n 
 
 say "products and row operations beside oneDNN"
 cmake --build --preset release --target bench_kernels_dot bench_rows >/dev/null
-for isa in $(grep -qm1 avx512_vnni /proc/cpuinfo && echo avx512vnni) avx2; do
+for isa in "${levels[@]}"; do
   DYADIC_ISA=$isa OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_kernels_dot
   DYADIC_ISA=$isa OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_rows
 done
-mv $page docs/performance.md
+mv $page $shown

@@ -33,11 +33,13 @@ class Pages(unittest.TestCase):
             write_block(self.page, "c", "new")
         self.assertEqual(self.page.read_text(encoding="utf-8"), PAGE)
 
-    def test_the_page_of_the_project_has_every_mark(self):
-        page = (pathlib.Path(__file__).resolve().parent.parent / "docs/performance.md").read_text(encoding="utf-8")
-        for name in ("limits", "shapes", "profile", "executors", "peers-avx512vnni-1", "peers-avx2-1", "peers-avx512vnni-2"):
-            self.assertIn(f"<!-- begin {name} -->\n", page)
-            self.assertIn(f"<!-- end {name} -->", page)
+    def test_the_pages_of_the_project_have_every_mark(self):
+        docs = pathlib.Path(__file__).resolve().parent.parent / "docs"
+        for file, best, below in (("performance.md", "avx512vnni", "avx2"), ("performance-amx.md", "amx", "avx512vnni")):
+            page = (docs / file).read_text(encoding="utf-8")
+            for name in ("limits", "shapes", "profile", "executors", f"peers-{best}-1", f"peers-{below}-1", f"peers-{best}-2"):
+                self.assertIn(f"<!-- begin {name} -->\n", page)
+                self.assertIn(f"<!-- end {name} -->", page)
 
     def test_table_and_numbers(self):
         self.assertEqual(table(["a", "b"], [[1, number(0.12345)], ["x", number(1234.5)]]),
