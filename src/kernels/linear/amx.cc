@@ -6,7 +6,7 @@ namespace dyadic {
 namespace {
 
 struct Unit;
-constexpr int kVectors = 2, kLanes = 16, kColumns = kVectors * kLanes;
+constexpr int kVectors = 2, kLanes = 16;
 
 __m256i* at(std::byte* p) { return reinterpret_cast<__m256i*>(p); }
 const __m256i* at(const void* p) { return static_cast<const __m256i*>(p); }
