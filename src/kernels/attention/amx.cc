@@ -1,8 +1,7 @@
 // Attention with both products in tile registers, the rest as avx512vnni.cc has it. Queries stay in lanes:
 //
-//   scores [key][query] = k [key][depth] times packed queries [depth / 4][query][4]    tdpbssd; keys where they lie
-//   context [column][query] = v [column][key] times e [key / 4][query][4]              tdpbsud; v transposed once a
-//   head
+//   scores [key][query] = k [key][depth] times packed queries [depth / 4][query][4]    tdpbssd, keys where they lie
+//   context [column][query] = v [column][key] times e [key / 4][query][4]              tdpbsud, v transposed before
 //
 // so scores and e have the layouts of blocked.h, and a row's reciprocal meets its sums in one lane.
 //
@@ -28,8 +27,9 @@ using Vectors = Blocked<Set>;
 using Lanes = avx512::Lanes;
 
 constexpr int64_t kTile = 16, kKeyGroup = 64;  // rows of a tile; keys that one step of the second product takes
-// Shorter sequences go by vectors: tiles would be mostly empty or wait for their operands.
+// Shorter sequences go by vectors, which do not wait so long for what has just been packed.
 constexpr int64_t kFewKeys = 64;
+static_assert(kFewKeys >= kTile);
 
 // Tile registers 0 to 3 hold sums, 4 keys, 5 queries, 6 values, 7 e.
 struct TileConfigs {
@@ -45,11 +45,10 @@ constexpr TileConfigs kConfigs;
 
 // Where the parts of scratch lie, in bytes.
 struct Layout {
-  int64_t bytes = 0, columns, padded, keys, values, quads, queries, scores, e, acc;
+  int64_t bytes = 0, columns, padded, values, quads, queries, scores, e, acc;
 
   Layout(int64_t depth, int64_t length)
       : columns(Vectors::round_up(depth, kTile)), padded(Vectors::round_up(length, kKeyGroup)) {
-    keys = take(kTile * depth);
     values = take(columns * padded);
     quads = take(columns * kKeyGroup);
     queries = take(Vectors::round_up(length, kTile) * depth);
@@ -75,8 +74,7 @@ void transpose(const std::byte* from, int64_t from_row, std::byte* to, int64_t t
   __m512i x[16], y[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) x[i] = _mm512_loadu_si512(from + i * from_row);
-    // Within 128-bit lanes, four rows at a time: y[4 g + c] has in lane l the words of rows 4 g .. 4 g + 3, column 4 l
-    // + c.
+    // Within 128-bit lanes, four rows at a time: lane l of y[g + c] has column 4 l + c of rows g .. g + 3.
 #pragma GCC unroll 4
   for (int g = 0; g < 16; g += 4) {
     const __m512i lo01 = _mm512_unpacklo_epi32(x[g], x[g + 1]), hi01 = _mm512_unpackhi_epi32(x[g], x[g + 1]);
@@ -99,6 +97,7 @@ void transpose(const std::byte* from, int64_t from_row, std::byte* to, int64_t t
 // What was written before is in memory: gcc's tile loads do not say that they read it.
 void written() { asm volatile("" : : : "memory"); }
 
+// Of kFewKeys keys or more.
 template <bool kProduct32, bool kHalfTable>
 class HeadRun {
  public:
@@ -106,7 +105,6 @@ class HeadRun {
       : p_(p), head_(head), layout_(p.head_dim, head.length), step_(amx_step(p.head_dim)) {}
 
   void run() {
-    pack_keys();
     pack_queries();
     pack_values();
     written();
@@ -130,17 +128,6 @@ class HeadRun {
   template <class T>
   T* part(int64_t at) const {
     return reinterpret_cast<T*>(head_.scratch + at);
-  }
-
-  // Tiles of keys are read where they lie, the last one from where it ends with them. Fewer than 16 are copied.
-  void pack_keys() {
-    keys_ = head_.k, key_stride_ = head_.stride;
-    if (head_.length >= kTile) return;
-    int8_t* copy = part<int8_t>(layout_.keys);
-    __builtin_memset(copy, 0, static_cast<size_t>(kTile * p_.head_dim));
-    for (int64_t c = 0; c < head_.length; ++c)
-      __builtin_memcpy(copy + c * p_.head_dim, head_.k + c * head_.stride, static_cast<size_t>(p_.head_dim));
-    keys_ = copy, key_stride_ = p_.head_dim;
   }
 
   // [block][depth / 4][query][4], zeros behind the last query.
@@ -172,9 +159,10 @@ class HeadRun {
     return Lanes::load(y);
   }
 
+  // The last tile of keys ends with them, so it may hold some of the one before.
   int64_t first_key(int64_t tile) const {
-    const int64_t key = tile * kTile;
-    return head_.length >= kTile && key > head_.length - kTile ? head_.length - kTile : key;
+    const int64_t last = head_.length - kTile;
+    return tile * kTile < last ? tile * kTile : last;
   }
 
   // kScores: the scores of the next block of queries with all keys, their maxima to top_. kExponentials: e of this
@@ -189,21 +177,19 @@ class HeadRun {
     __m512i sum = Set::zero(), top = Set::lowest(), other = top;
     const auto see = [&](int64_t tile) {
       const int32_t* from = scores + first_key(tile) * kTile;
-      const int64_t keys = head_.length < kTile ? head_.length : kTile;
-      for (int64_t c = 0; c + 2 <= keys; c += 2) {
+      for (int64_t c = 0; c < kTile; c += 2) {
         top = Set::max(top, Set::load(from + c * kTile));
         other = Set::max(other, Set::load(from + (c + 1) * kTile));
       }
-      if (keys % 2 != 0) top = Set::max(top, Set::load(from + (keys - 1) * kTile));
     };
     for (int64_t tile = 0; tile < tiles; ++tile) {
       if constexpr (kScores) {
-        const int8_t* keys = keys_ + first_key(tile) * key_stride_;
-        int32_t* before = scores + first_key(tile - 1) * kTile;
+        const int8_t* keys = head_.k + first_key(tile) * head_.stride;
+        int32_t* before = scores + (tile > 0 ? first_key(tile - 1) : 0) * kTile;
         if (tile % 2 == 0) {
           _tile_zero(0);
           for (int64_t c = 0; c < p_.head_dim; c += step_) {
-            _tile_loadd(4, keys + c, key_stride_);
+            _tile_loadd(4, keys + c, head_.stride);
             _tile_loadd(5, queries + kTile * c, 64);
             _tile_dpbssd(0, 4, 5);
           }
@@ -211,7 +197,7 @@ class HeadRun {
         } else {
           _tile_zero(1);
           for (int64_t c = 0; c < p_.head_dim; c += step_) {
-            _tile_loadd(4, keys + c, key_stride_);
+            _tile_loadd(4, keys + c, head_.stride);
             _tile_loadd(5, queries + kTile * c, 64);
             _tile_dpbssd(1, 4, 5);
           }
@@ -232,7 +218,7 @@ class HeadRun {
         _tile_stored(0, scores + first_key(tiles - 1) * kTile, 64);
       else
         _tile_stored(1, scores + first_key(tiles - 1) * kTile, 64);
-      if (tiles > 1) see(tiles - 2);
+      see(tiles - 2);
       see(tiles - 1);
       top_ = Set::max(top, other);
     }
@@ -307,8 +293,6 @@ class HeadRun {
   const Head& head_;
   const Layout layout_;
   const int64_t step_;
-  const int8_t* keys_ = nullptr;
-  int64_t key_stride_ = 0;
   __m512i top_ = Set::lowest();              // of the scores at hand
   Lanes reciprocals_ = Lanes::broadcast(0);  // of the sums of the e at hand
 };
