@@ -96,12 +96,13 @@ class Stream {
     return {panel, begin, rows, row - begin, s_.sums + begin * s_.ld + panel * kColumns, s_.ld * 4};
   }
 
-  // Into the second-level cache, while the panel before is used.
+  // Into the second-level cache, while the panel before is used. One block of rows reads panels as fast as the
+  // processor's own prefetcher brings them, and more requests hold it up.
   void fetch_panel(int64_t panel) {
     const int64_t bytes = s_.groups * kStepBytes, blocks = (s_.rows + 2 * kTile - 1) / (2 * kTile);
     const int64_t steps = blocks * (s_.groups > 1 ? s_.groups - 1 : 1);
     wanted_ = s_.panels + panel * bytes;
-    fetch_ = panel < s_.count ? (bytes / steps + kFetch - 1) / kFetch * kFetch : 0;
+    fetch_ = panel < s_.count && s_.rows > 2 * kTile ? (bytes / steps + kFetch - 1) / kFetch * kFetch : 0;
   }
   void fetch() {
     for (const std::byte* end = wanted_ + fetch_; wanted_ < end; wanted_ += kFetch) _mm_prefetch(wanted_, _MM_HINT_T1);
