@@ -108,6 +108,16 @@ class Stream {
     for (const std::byte* end = wanted_ + fetch_; wanted_ < end; wanted_ += kFetch) _mm_prefetch(wanted_, _MM_HINT_T1);
   }
 
+  // The lines where a block's sums will go, some in each step: stores to a large matrix wait for them otherwise.
+  void fetch_sums(const Block& b, int64_t step) {
+    const int64_t begin = b.rows * (step - 1) / (s_.groups - 1), end = b.rows * step / (s_.groups - 1);
+    for (int64_t r = begin; r < end; ++r) {
+      const char* line = reinterpret_cast<const char*>(b.sums) + r * b.ld;
+      __builtin_prefetch(line, 1);
+      __builtin_prefetch(line + 64, 1);
+    }
+  }
+
   static void store(const Block& b) {
     if (!b.sums) return;
     _tile_stored(0, b.sums, b.ld);
@@ -143,6 +153,7 @@ class Stream {
     for (int64_t k = 1; k < s_.groups; ++k) {
       for (worth += rows; worth >= price; worth -= price) wanted += kTakeRows;
       if (wanted > taken_) take(wanted);
+      if (!s_.take) fetch_sums(block, k);
       fetch();
       a += kGroup, low += kGroup, b += kStepBytes;
       _tile_loadd(4, a, lda);
