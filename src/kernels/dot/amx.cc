@@ -139,7 +139,7 @@ class Stream {
   void product(const Block& block) {
     const int64_t lda = s_.lda;
     const std::byte* a = s_.a + block.row * lda;
-    const std::byte* low = kTiles == 2 ? a + (block.rows - kTile) * lda : nullptr;
+    const std::byte* low = kTiles == 2 ? a + (block.rows - kTile) * lda : a;
     const std::byte* b = s_.panels + block.panel * s_.groups * kStepBytes;
     if (kTiles == 1 || !before_.two_tiles()) {
       store(before_);
