@@ -25,11 +25,8 @@ namespace {
   std::abort();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   using namespace dyadic;
-  std::set_terminate(terminate);
   CLI::App app(
       "Dyadic turns a trained network into one that computes with integers only, and proves it.\n"
       "A first session:\n"
@@ -91,12 +88,20 @@ int main(int argc, char** argv) {
     const int code = app.exit(error);
     return code == 0 ? 0 : static_cast<int>(ErrorKind::kUsage);
   }
+  install_interrupt_handler();
+  set_progress_enabled(!common.quiet);
+  const int code = actions.at(app.get_subcommands().front())(common);
+  if (std::fflush(stdout) != 0) fail(ErrorKind::kFailed, "stdout: write failed");
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace dyadic;
+  std::set_terminate(terminate);
   try {
-    install_interrupt_handler();
-    set_progress_enabled(!common.quiet);
-    const int code = actions.at(app.get_subcommands().front())(common);
-    if (std::fflush(stdout) != 0) fail(ErrorKind::kFailed, "stdout: write failed");
-    return code;
+    return run(argc, argv);
   } catch (const Error& error) {
     fmt::print(stderr, "dyadic: {}\n", error.what());
     return static_cast<int>(error.kind());

@@ -73,7 +73,12 @@ Isa detected_isa() {
 
 Isa active_isa() {
   const char* cap = std::getenv("DYADIC_ISA");
-  return cap && *cap ? std::min(detected_isa(), parse_isa(cap)) : detected_isa();
+  if (!cap || !*cap) return detected_isa();
+  try {
+    return std::min(detected_isa(), parse_isa(cap));
+  } catch (const Error& error) {
+    fail(error.kind(), "DYADIC_ISA: ", error.what());
+  }
 }
 
 std::string cpu_model() {

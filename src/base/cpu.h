@@ -16,7 +16,8 @@ Isa parse_isa(std::string_view name);  // throws kUsage for an unknown name
 // The best this CPU and operating system can run. Where that is kAmx, the first call has asked Linux for the process's
 // right to use tile registers.
 Isa detected_isa();
-// The best level to use: detected_isa(), capped by the environment variable DYADIC_ISA if it is set.
+// The best level to use: detected_isa(), capped by the environment variable DYADIC_ISA if it is set; kUsage if that
+// names none.
 Isa active_isa();
 std::string cpu_model();  // e.g. "AMD EPYC", for reports
 

@@ -41,6 +41,17 @@ TEST(Doctor, SaysWhatIsMissingAndWhatThatCosts) {
   }
 }
 
+TEST(Environment, AnUnknownInstructionSetIsNamed) {
+  for (const char* arguments : {"doctor", "list", "--help"}) {
+    const CliResult r = cli(arguments, "DYADIC_ISA=amz");
+    EXPECT_EQ(r.code, 2) << arguments;
+    EXPECT_EQ(r.out, "") << arguments;
+    EXPECT_EQ(r.err,
+              "dyadic: DYADIC_ISA: unknown instruction set 'amz'; use portable, avx2, avx512vnni or amx\n")
+        << arguments;
+  }
+}
+
 TEST(Doctor, BenchSaysHowFarFromTheLimitItIs) {
   const std::string arguments = "bench " + tiny_dyad() + " --batch 1 --length 8 --repetitions 3 --quiet";
   const auto json = cli(arguments + " --json").json();
