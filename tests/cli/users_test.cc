@@ -46,8 +46,7 @@ TEST(Environment, AnUnknownInstructionSetIsNamed) {
     const CliResult r = cli(arguments, "DYADIC_ISA=amz");
     EXPECT_EQ(r.code, 2) << arguments;
     EXPECT_EQ(r.out, "") << arguments;
-    EXPECT_EQ(r.err,
-              "dyadic: DYADIC_ISA: unknown instruction set 'amz'; use portable, avx2, avx512vnni or amx\n")
+    EXPECT_EQ(r.err, "dyadic: DYADIC_ISA: unknown instruction set 'amz'; use portable, avx2, avx512vnni or amx\n")
         << arguments;
   }
 }
