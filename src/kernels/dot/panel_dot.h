@@ -50,7 +50,7 @@ struct PanelDot {
   Isa isa;                                 // that the CPU must have
   DotFeature feature = DotFeature::kNone;  // and this
   DataType a, b;
-  int rows;          // that one call takes at most
+  int rows;          // of a tile; one call of dot takes no more
   int columns;       // of a panel
   int group;         // consecutive k of one step
   int32_t a_offset;  // what the product adds to each a: sums must start at -a_offset * sum_k b
