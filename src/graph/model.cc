@@ -278,7 +278,6 @@ Body body(const JsonObject& object, const std::function<Tensor(const std::string
     value.name = name;
     return constant(constant_name(key, value));
   });
-  if (result.key() != key) malformed(object, "key", "is ", key, ", but the body's text gives ", result.key());
   return result;
 }
 
@@ -363,9 +362,8 @@ Model model_from_json(std::string_view text, const std::string& where,
     model.symbols[name] = {symbol.integer("maximum", 1, int64_t{1} << 40), symbol.string("largest_of")};
   });
   for_each(object, "bodies", [&](const JsonObject& item) {
-    Body entry = body(item, constant);
-    const std::string key = entry.key();
-    if (!model.bodies.emplace(key, std::move(entry)).second) malformed(item, "key", "appears twice: ", key);
+    const std::string key = item.string("key");
+    if (!model.bodies.emplace(key, body(item, constant)).second) malformed(item, "key", "appears twice: ", key);
   });
   const JsonObject graphs = object.object("graphs");
   for_each_member(graphs, [&](const std::string& key, const Json&) {

@@ -9,7 +9,7 @@
 #include "graph/interval.h"
 #include "graph/island.h"
 #include "graph/passes/subgraph.h"
-#include "graph/scan.h"
+#include "tensor/scan.h"
 
 namespace dyadic {
 namespace {
@@ -42,14 +42,17 @@ struct Known {
 
 // What a rule gives: as Known, but not yet held to the Value's type.
 struct Bound {
-  Wide range;
+  Wide range;  // where there are no channels
   std::vector<Wide> channels;
   std::optional<Dim> below;
   Tensor constant;
 
   Bound(const Wide& hull) : range(hull) {}  // NOLINT: implicit on purpose
-  explicit Bound(std::vector<Wide> each) : range(each.at(0)), channels(std::move(each)) {
-    for (const Wide& channel : channels) range = hull(range, channel);
+  explicit Bound(std::vector<Wide> each) : range(each.at(0)), channels(std::move(each)) {}
+
+  Wide hull() const {
+    return channels.empty() ? range
+                            : std::accumulate(channels.begin() + 1, channels.end(), channels[0], interval::hull);
   }
 };
 
@@ -206,25 +209,25 @@ void add_products(const WeightedSums& plan, const T* weight, std::vector<Sum>& l
   }
 }
 
-// Rows of i8 weights, one a sum, that meet 16-bit codes: what nearly all weights of a model are.
+// Rows of i8 weights, one a sum, that meet codes of 15 bits: what nearly all weights of a model are.
 bool are_narrow_rows(const WeightedSums& plan, const Tensor& weight) {
-  const Interval x = hull_of(plan.ranges);
-  if (weight.type() != DataType::kI8 || plan.dims.size() != 2 || !range_of(DataType::kI16).contains(x)) return false;
+  constexpr Interval kNarrow{-(1 << 14), (1 << 14) - 1};
+  if (weight.type() != DataType::kI8 || plan.dims.size() != 2 || !kNarrow.contains(hull_of(plan.ranges))) return false;
   return plan.sum_stride == std::vector<int64_t>{1, 0} && plan.x_stride[0] == 0;
 }
 
 std::vector<Wide> narrow_row_sums(const WeightedSums& plan, const Tensor& weight) {
   const int64_t rows = plan.dims[0], K = plan.dims[1];
-  std::vector<int16_t> lo, hi;
-  lo.reserve(static_cast<size_t>(K));
-  hi.reserve(static_cast<size_t>(K));
+  std::vector<int16_t> sum, width;
+  sum.reserve(static_cast<size_t>(K));
+  width.reserve(static_cast<size_t>(K));
   for (int64_t k = 0; k < K; ++k) {
     const Interval& x = plan.ranges[static_cast<size_t>(k * plan.x_stride[1])];
-    lo.push_back(static_cast<int16_t>(x.lo));
-    hi.push_back(static_cast<int16_t>(x.hi));
+    sum.push_back(static_cast<int16_t>(x.lo + x.hi));
+    width.push_back(static_cast<int16_t>(x.hi - x.lo));
   }
   std::vector<int64_t> least(static_cast<size_t>(rows)), greatest = least;
-  dyadic::weighted_sums(weight.data<int8_t>(), rows, K, lo.data(), hi.data(), least.data(), greatest.data());
+  dyadic::weighted_sums(weight.data<int8_t>(), rows, K, sum.data(), width.data(), least.data(), greatest.data());
   std::vector<Wide> result;
   result.reserve(least.size());
   for (size_t r = 0; r < least.size(); ++r) result.emplace_back(least[r], greatest[r]);
@@ -355,7 +358,7 @@ class Prover {
       known.channels.resize(bound.channels.size());
       std::transform(bound.channels.begin(), bound.channels.end(), known.channels.begin(), settle);
     }
-    known.range = known.channels.empty() ? settle(bound.range) : hull_of(known.channels);
+    known.range = known.channels.empty() ? settle(bound.hull()) : hull_of(known.channels);
     if (all_equal(known.channels)) known.channels.clear();
     followed_ += known.channels.size();
   }
@@ -777,7 +780,7 @@ class Prover {
     // The result's last axis is the last free one of b, else of a, else the last batch axis.
     const int source = of[1].free.empty() ? 0 : 1;
     const std::vector<int>& last = !of[source].free.empty() ? of[source].free : of[w].batch;
-    if (last.empty() || (!of[source].free.empty() && source != w)) return Wide(Bound(each).range);
+    if (last.empty() || (!of[source].free.empty() && source != w)) return Bound(std::move(each)).hull();
     const int64_t step = plan.sum_stride[last.back()], channels = plan.dims[last.back()];
     if (step == 1 && channels == sums) return Bound(std::move(each));
     std::vector<Wide> result;

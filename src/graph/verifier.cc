@@ -186,7 +186,8 @@ void verify_body(const Graph& body) {
 void verify_model(const Model& model) {
   for (const auto& [key, body] : model.bodies) {
     verify_body(body.graph);
-    if (body.key() != key) fail(ErrorKind::kMalformed, "body ", key, " has the key ", body.key());
+    if (const std::string made = body.key(); made != key)
+      fail(ErrorKind::kMalformed, "the key of body ", key, " does not follow from its text, which gives ", made);
   }
   if (!model.graphs.count("main")) fail(ErrorKind::kMalformed, "the model has no graph 'main'");
   for (const auto& [symbol, declared] : model.symbols) {

@@ -50,7 +50,7 @@ TEST(VerifyModel, NamesWhatIsWrong) {
     EXPECT_THAT([&] { verify_model(m); }, ThrowsMessage<Error>(HasSubstr(why)));
   };
   refused("no graph 'main'", [](Model& m, Graph&) { m.graphs.clear(); });
-  refused("has the key pool@1:", [](Model& m, Graph&) {
+  refused("the key of body pool@1:0 does not follow from its text", [](Model& m, Graph&) {
     auto body = m.bodies.extract(m.bodies.begin());
     body.key() = "pool@1:0";
     m.bodies.insert(std::move(body));

@@ -56,7 +56,7 @@ bool is_same_attribute(const std::pair<const std::string, Attribute>& a,
 
 // Proves a model and makes kernels while its composites are prepared in order. One thread proves and then takes kernels
 // off a queue as the others do from the start; so does the caller, whenever the proof that it wants next is not there
-// yet, and in finish().
+// yet, and in finish(). Where a process may use one processor only, the caller does it all.
 class Preparation {
  public:
   // `proof`: given already, or made here.
@@ -64,8 +64,9 @@ class Preparation {
       : model_(model), given_(std::move(proof)) {
     proofs_.reserve(model.main().nodes.size());
     const int nodes = static_cast<int>(model.main().nodes.size());
-    const int count = std::max(1, std::min(threads - 1, nodes - 1));
+    const int count = std::thread::hardware_concurrency() == 1 ? 0 : std::max(1, std::min(threads - 1, nodes - 1));
     threads_.reserve(static_cast<size_t>(count));
+    if (count == 0) prove();
     try {
       for (int i = 0; i < count; ++i)
         threads_.emplace_back([this, proves = i == 0] {

@@ -61,7 +61,7 @@ inline BadFiles graph_cases() {
         auto t = d["bodies"][0]["text"].get<std::string>();
         d["bodies"][0]["text"] = t.replace(t.find("  out "), 6, "  // a comment\n  const %extra : u8[] = {1}\n  out ");
       }),
-      "bodies[0]: key 'key' is");
+      "does not follow from its text");
   bad("body's text is empty", set_graph("/bodies/0/text", ""), "bodies[0]: text:1:1");
   bad("body's text ends in the middle", edit([](Json& d) {
         const auto t = d["bodies"][0]["text"].get<std::string>();

@@ -88,7 +88,7 @@ Body pool_body(int64_t n, bool normalize);
 // Whether a composite's body is, in every character of its text, the shared body that its operator, attributes and
 // shapes name. Kernels replace these bodies only; a body that a method or a file brings along runs as a tile program.
 // Each of them computes a row from the same row of its operands, or a sequence from its own rows alone: a batch may be
-// cut between sequences.
+// cut between sequences. `body` is the one of the key composite.body, as verify_model ensures.
 bool is_shared_body(const Node& composite, const Body& body);
 
 }  // namespace dyadic

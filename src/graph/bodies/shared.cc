@@ -70,7 +70,7 @@ std::optional<Body> shared_body(const Node& node, const Graph& body) {
 bool is_shared_body(const Node& composite, const Body& body) {
   try {
     const auto shared = shared_body(composite, body.graph);
-    return shared && shared->key() == body.key();
+    return shared && shared->key() == composite.body;
   } catch (const Error&) {
     return false;  // attributes that name no body, e.g. in a damaged file
   }

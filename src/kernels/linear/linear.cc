@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tensor/scan.h"
+
 namespace dyadic {
 namespace {
 
@@ -38,25 +40,11 @@ int64_t largest_code(const KernelOperand& x) {
   return std::max(-range.lo, range.hi);
 }
 
-// In 16 bits a block at a time, which compilers vectorise well: each start of a model reads all weights here.
-int64_t sum_of_magnitudes(const int8_t* codes, int64_t count) {
-  constexpr int64_t kBlock = 256;  // 256 * 128 = 2^15
-  int64_t sum = 0;
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    uint16_t block = 0;
-    for (int64_t k = begin; k < std::min(count, begin + kBlock); ++k)
-      block = static_cast<uint16_t>(block + std::abs(int{codes[k]}));
-    sum += block;
-  }
-  return sum;
-}
-
 std::vector<int64_t> magnitudes(const Tensor& weight, const int32_t* bias, int64_t largest) {
   const int64_t N = weight.dim(0), K = weight.dim(1);
   std::vector<int64_t> result(N);
-  for (int64_t n = 0; n < N; ++n) {
-    result[n] = sum_of_magnitudes(weight.data<int8_t>() + n * K, K) * largest + (bias ? std::abs(int64_t{bias[n]}) : 0);
-  }
+  magnitude_sums(weight.data<int8_t>(), N, K, result.data());
+  for (int64_t n = 0; n < N; ++n) result[n] = result[n] * largest + (bias ? std::abs(int64_t{bias[n]}) : 0);
   return result;
 }
 

@@ -11,8 +11,11 @@ template <class T>
 void widen_columns(const T* data, int64_t rows, int64_t columns, T* lo, T* hi);
 
 // least[r], greatest[r] = the ends of sum_k weight[r,k] * x[k] over all x with lo[k] <= x[k] <= hi[k], for each of
-// `rows` rows of K codes.
-void weighted_sums(const int8_t* weight, int64_t rows, int64_t K, const int16_t* lo, const int16_t* hi, int64_t* least,
-                   int64_t* greatest);
+// `rows` rows of K codes, given sum[k] = lo[k] + hi[k] and width[k] = hi[k] - lo[k].
+void weighted_sums(const int8_t* weight, int64_t rows, int64_t K, const int16_t* sum, const int16_t* width,
+                   int64_t* least, int64_t* greatest);
+
+// magnitude[r] = sum_k |weight[r,k]|, for each of `rows` rows of K codes.
+void magnitude_sums(const int8_t* weight, int64_t rows, int64_t K, int64_t* magnitude);
 
 }  // namespace dyadic
