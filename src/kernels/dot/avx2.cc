@@ -13,6 +13,7 @@ struct Unit;
 
 struct Avx2S16 : Ymm<Unit> {
   using Element = int16_t;
+  using Row = int16_t;
   static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x, w)); }
 };
 

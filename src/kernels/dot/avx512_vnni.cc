@@ -10,11 +10,6 @@ namespace {
 
 struct Unit;
 
-struct VnniU8 : Zmm<Unit> {
-  using Element = int8_t;
-  static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm512_dpbusd_epi32(acc, x, w); }
-};
-
 // The sums of a row, four registers, to its 64 codes.
 template <bool kWide>
 struct ZmmCodes {
@@ -44,33 +39,34 @@ struct ZmmCodes {
   }
 };
 
-// vpdpbusd wants its first operand unsigned, so it sees a + 128.
-struct VnniS8 : VnniU8 {
+struct VnniBytes : Zmm<Unit> {
+  using Element = int8_t;
+  using Row = uint8_t;
   template <bool kWide>
   using Codes = ZmmCodes<kWide>;
-  static constexpr int32_t kOffset = 128;
-  static Vector broadcast(const std::byte* p) { return _mm512_xor_si512(Zmm::broadcast(p), _mm512_set1_epi8(-128)); }
+  static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm512_dpbusd_epi32(acc, x, w); }
 };
 
-struct VnniS16 : Zmm<Unit> {
+struct VnniWords : Zmm<Unit> {
   using Element = int16_t;
+  using Row = int16_t;
   static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm512_dpwssd_epi32(acc, x, w); }
 };
 
 }  // namespace
 
 const PanelDot kDotsAvx512Vnni[4] = {
-    panel_dot_of<VnniS8, int8_t>("s8s8_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI8),
-    panel_dot_of<VnniU8, uint8_t>("u8s8_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI8),
-    panel_dot_of<VnniS16, int16_t>("s16s8_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI8),
-    panel_dot_of<VnniS16, int16_t>("s16s16_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI16)};
+    panel_dot_of<VnniBytes, int8_t>("s8s8_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI8),
+    panel_dot_of<VnniBytes, uint8_t>("u8s8_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI8),
+    panel_dot_of<VnniWords, int16_t>("s16s8_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI8),
+    panel_dot_of<VnniWords, int16_t>("s16s16_avx512vnni", Isa::kAvx512Vnni, DotFeature::kNone, DataType::kI16)};
 
 // The same for processors without the byte permutations that other kernels want (Cascade Lake). This file is compiled
 // without them.
 const PanelDot kDotsAvx512VnniAlone[4] = {
-    panel_dot_of<VnniS8, int8_t>("s8s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
-    panel_dot_of<VnniU8, uint8_t>("u8s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
-    panel_dot_of<VnniS16, int16_t>("s16s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
-    panel_dot_of<VnniS16, int16_t>("s16s16_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI16)};
+    panel_dot_of<VnniBytes, int8_t>("s8s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
+    panel_dot_of<VnniBytes, uint8_t>("u8s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
+    panel_dot_of<VnniWords, int16_t>("s16s8_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI8),
+    panel_dot_of<VnniWords, int16_t>("s16s16_avx512_vnni", Isa::kAvx2, DotFeature::kAvx512Vnni, DataType::kI16)};
 
 }  // namespace dyadic

@@ -14,6 +14,7 @@ struct Unit;
 
 struct NeonS16 : Neon<Unit> {
   using Element = int16_t;
+  using Row = int16_t;
   static constexpr int kRows = 4;
   // The first and the second k of four columns.
   static int16x4x2_t load_panel(const std::byte* p) { return vld2_s16(reinterpret_cast<const int16_t*>(p)); }

@@ -12,8 +12,9 @@ namespace {
 
 struct Unit;
 
-struct DotprodS8 : Neon<Unit> {
+struct DotprodBytes : Neon<Unit> {
   using Element = int8_t;
+  using Row = int8_t;
   static constexpr int kRows = 5;
   static int8x16_t load_panel(const std::byte* p) { return vld1q_s8(reinterpret_cast<const int8_t*>(p)); }
   static int8x16_t broadcast(const std::byte* p) {
@@ -24,17 +25,11 @@ struct DotprodS8 : Neon<Unit> {
   static void accumulate(Vector& acc, int8x16_t x, int8x16_t w) { acc = vdotq_s32(acc, x, w); }
 };
 
-// sdot wants signed operands, so it sees a - 128.
-struct DotprodU8 : DotprodS8 {
-  static constexpr int32_t kOffset = -128;
-  static int8x16_t broadcast(const std::byte* p) { return veorq_s8(DotprodS8::broadcast(p), vdupq_n_s8(-128)); }
-};
-
 }  // namespace
 
 const PanelDot kDotsNeonDotprod[2] = {
-    panel_dot_of<DotprodS8, int8_t>("s8s8_dotprod", Isa::kPortable, DotFeature::kNeonDotprod, DataType::kI8),
-    panel_dot_of<DotprodU8, uint8_t>("u8s8_dotprod", Isa::kPortable, DotFeature::kNeonDotprod, DataType::kI8)};
+    panel_dot_of<DotprodBytes, int8_t>("s8s8_dotprod", Isa::kPortable, DotFeature::kNeonDotprod, DataType::kI8),
+    panel_dot_of<DotprodBytes, uint8_t>("u8s8_dotprod", Isa::kPortable, DotFeature::kNeonDotprod, DataType::kI8)};
 
 }  // namespace dyadic
 #endif

@@ -68,7 +68,7 @@ struct PanelDot {
                   std::byte* arranged);
 
   // dot[rows]: tile[r * ldt + c] = start[c] + sum_k (a[r,k] + a_offset) * b[c,k] for the columns of one panel. Rows of
-  // a are lda bytes apart. `next` is memory as large as the panel that is wanted soon.
+  // a are lda bytes apart. `next` is the panel that is wanted soon, as large as this one, or this one.
   void (*dot[kMaxDotRows + 1])(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next);
 

@@ -1,9 +1,9 @@
 // The tile of a product, written once for all vector instruction sets. Only for files that are compiled for one; a Core
 // lies in an anonymous namespace of such a file, so nothing here is shared.
 //
-// Core: Vector, Element (of packed rows and panels, s8 or s16), kLanes (of 32 bits), kVectors (across a panel), kRows,
-// kOffset (PanelDot::a_offset), load and store (of sums), load_panel, broadcast (four bytes of a row to all lanes),
-// accumulate (adds to each lane the products of its group), keep, prefetch, kPrefetchRows and kLastSteps.
+// Core: Vector, Element (of panels, s8 or s16), Row (of rows, as large), kLanes (of 32 bits), kVectors (across a
+// panel), kRows, load and store (of sums), load_panel, broadcast (four bytes of a row to all lanes), accumulate (adds
+// to each lane the products of its group), keep, prefetch, prefetch_next (to any cache), kPrefetchRows and kLastSteps.
 //
 // keep is an empty asm that holds a value in a register. Without it gcc 12 spills sums inside the loop, which costs a
 // factor of two, and reads the panel again for every row of a tile, which costs a quarter of the speed of 2 and 3 rows.
@@ -15,19 +15,24 @@
 
 namespace dyadic {
 
-template <class Core, int kRows>
-[[gnu::always_inline]] inline void dot_prefetch(const std::byte* next) {
+// How far before its use a panel is fetched that is read again: it may not fit the first-level cache.
+inline constexpr int kDotAhead = 2048;  // bytes
+
+// Of one step: `wanted` is the next panel's, or this panel's kDotAhead further on.
+template <class Core, int kRows, bool kAgain>
+[[gnu::always_inline]] inline void dot_prefetch(const std::byte* wanted) {
   if constexpr (kRows >= Core::kPrefetchRows) {
 #pragma GCC unroll 4
-    for (int line = 0; line < 4 * Core::kLanes * Core::kVectors; line += 64) Core::prefetch(next + line);
+    for (int line = 0; line < 4 * Core::kLanes * Core::kVectors; line += 64)
+      kAgain ? Core::prefetch(wanted + line) : Core::prefetch_next(wanted + line);
   }
 }
 
 // The sums of kRows rows, from `start` on.
-template <class Core, int kRows>
+template <class Core, int kRows, bool kAgain>
 [[gnu::always_inline]] inline void dot_sums(typename Core::Vector (&acc)[kRows][Core::kVectors], const std::byte* a,
                                             int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
-                                            const std::byte* next) {
+                                            const std::byte* wanted) {
   constexpr int kLanes = Core::kLanes, kVectors = Core::kVectors, kVectorBytes = 4 * kLanes;
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
@@ -40,7 +45,7 @@ template <class Core, int kRows>
       w[j] = Core::load_panel(panel + (s * kVectors + j) * kVectorBytes);
       if (kRows > 1) Core::keep(w[j]);
     }
-    dot_prefetch<Core, kRows>(next + s * kVectors * kVectorBytes);
+    dot_prefetch<Core, kRows, kAgain>(wanted + s * kVectors * kVectorBytes);
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       const auto x = Core::broadcast(a + r * lda + 4 * s);
@@ -57,17 +62,17 @@ template <class Core, int kRows>
     for (; groups % kSteps != 0; --groups, a += 4, panel += kStepBytes) step(0);
   }
 #pragma GCC unroll 1
-  for (; groups > 0; groups -= kSteps, a += 4 * kSteps, panel += kSteps * kStepBytes, next += kSteps * kStepBytes) {
+  for (; groups > 0; groups -= kSteps, a += 4 * kSteps, panel += kSteps * kStepBytes, wanted += kSteps * kStepBytes) {
 #pragma GCC unroll 4
     for (int s = 0; s < kSteps; ++s) step(s);
   }
 }
 
-template <class Core, int kRows>
+template <class Core, int kRows, bool kAgain>
 [[gnu::noinline]] void dot_tile(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
-                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next) {
+                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* wanted) {
   typename Core::Vector acc[kRows][Core::kVectors];
-  dot_sums<Core, kRows>(acc, a, lda, groups, panel, start, next);
+  dot_sums<Core, kRows, kAgain>(acc, a, lda, groups, panel, start, wanted);
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
@@ -76,19 +81,20 @@ template <class Core, int kRows>
 
 // The same, with the last kLastSteps row by row, so that a row is stored while the products of the next one are
 // computed: 16 or 20 stores one after the other keep the multiplying pipes of Zen 4 waiting for 20 to 50 cycles a tile.
-template <class Core, int kRows>
+template <class Core, int kRows, bool kAgain>
 [[gnu::noinline]] void dot_tile_by_rows(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
-                                        const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next) {
+                                        const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* wanted) {
   constexpr int kVectors = Core::kVectors, kVectorBytes = 4 * Core::kLanes, kStepBytes = kVectors * kVectorBytes;
   groups -= Core::kLastSteps;
-  if (groups <= 0) return dot_tile<Core, kRows>(a, lda, groups + Core::kLastSteps, panel, start, tile, ldt, next);
+  if (groups <= 0)
+    return dot_tile<Core, kRows, kAgain>(a, lda, groups + Core::kLastSteps, panel, start, tile, ldt, wanted);
   typename Core::Vector acc[kRows][kVectors];
-  dot_sums<Core, kRows>(acc, a, lda, groups, panel, start, next);
-  a += 4 * groups, panel += kStepBytes * groups, next += kStepBytes * groups;
-  asm("" : "+r"(a), "+r"(panel), "+r"(next));
+  dot_sums<Core, kRows, kAgain>(acc, a, lda, groups, panel, start, wanted);
+  a += 4 * groups, panel += kStepBytes * groups, wanted += kStepBytes * groups;
+  asm("" : "+r"(a), "+r"(panel), "+r"(wanted));
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
-    if (r < Core::kLastSteps) dot_prefetch<Core, kRows>(next + r * kStepBytes);
+    if (r < Core::kLastSteps) dot_prefetch<Core, kRows, kAgain>(wanted + r * kStepBytes);
 #pragma GCC unroll 4
     for (int s = 0; s < Core::kLastSteps; ++s) {
       const auto x = Core::broadcast(a + 4 * s);
@@ -106,44 +112,63 @@ template <class Core, int kRows>
   }
 }
 
-template <class Core, int kRows, bool kWide>
+template <class Core, int kRows, bool kAgain, bool kWide>
 [[gnu::noinline]] void dot_tile_codes(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
                                       const int32_t* start, const SumCodes& how, std::byte* codes, int64_t ld,
-                                      const std::byte* next) {
+                                      const std::byte* wanted) {
   typename Core::Vector acc[kRows][Core::kVectors];
-  dot_sums<Core, kRows>(acc, a, lda, groups, panel, start, next);
+  dot_sums<Core, kRows, kAgain>(acc, a, lda, groups, panel, start, wanted);
   const typename Core::template Codes<kWide> to(how);
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) to.store(codes + r * ld, acc[r]);
 }
 
+// Whether rows of A take the other sign: where a product multiplies bytes of the other kind it sees a + 128 or a - 128.
+// They are turned once for all panels. Beside every broadcast that takes a fifth of the ports on which Intel's cores
+// multiply, though nothing of Zen 4's.
+template <class Core, class A>
+inline constexpr bool kTurnsRows =
+    sizeof(typename Core::Row) == 1 && std::is_signed_v<typename Core::Row> != std::is_signed_v<A>;
+
 template <class Core, class A>
 void pack_dot_rows(const std::byte* a, int64_t lda, int64_t rows, int64_t K, std::byte* packed) {
   using Element = typename Core::Element;
   constexpr int64_t kGroup = 4 / sizeof(Element);
+  constexpr int kTurn = kTurnsRows<Core, A> ? 128 : 0;
   const int64_t padded = (K + kGroup - 1) / kGroup * kGroup;
   for (int64_t r = 0; r < rows; ++r) {
     const A* from = reinterpret_cast<const A*>(a) + r * lda;
     Element* to = reinterpret_cast<Element*>(packed) + r * padded;
-    for (int64_t k = 0; k < K; ++k) to[k] = static_cast<Element>(from[k]);
+    for (int64_t k = 0; k < K; ++k) to[k] = static_cast<Element>(from[k] ^ kTurn);
     for (int64_t k = K; k < padded; ++k) to[k] = 0;
   }
 }
 
+// The loops of both ways to fetch are functions of their own: a branch inside makes gcc 12 spill sums.
 template <class Core, int kRows>
 constexpr auto tile_of() -> std::remove_extent_t<decltype(PanelDot::dot)> {
   if constexpr (kRows > Core::kRows)
     return nullptr;
-  else if constexpr (Core::kLastSteps > 0 && kRows > 2)
-    return dot_tile_by_rows<Core, kRows>;
   else
-    return dot_tile<Core, kRows>;
+    return [](const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
+              int32_t* tile, int64_t ldt, const std::byte* next) {
+      constexpr bool kByRows = Core::kLastSteps > 0 && kRows > 2;
+      constexpr auto again = kByRows ? dot_tile_by_rows<Core, kRows, true> : dot_tile<Core, kRows, true>;
+      constexpr auto once = kByRows ? dot_tile_by_rows<Core, kRows, false> : dot_tile<Core, kRows, false>;
+      if (next == panel) return again(a, lda, groups, panel, start, tile, ldt, panel + kDotAhead);
+      once(a, lda, groups, panel, start, tile, ldt, next);
+    };
 }
 
 template <class Core, int kRows, bool kWide>
 constexpr auto codes_of() -> std::remove_all_extents_t<decltype(PanelDot::codes)> {
   if constexpr (kRows <= Core::kRows && requires { typename Core::template Codes<kWide>; })
-    return dot_tile_codes<Core, kRows, kWide>;
+    return [](const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
+              const SumCodes& how, std::byte* codes, int64_t ld, const std::byte* next) {
+      constexpr auto again = dot_tile_codes<Core, kRows, true, kWide>, once = dot_tile_codes<Core, kRows, false, kWide>;
+      if (next == panel) return again(a, lda, groups, panel, start, how, codes, ld, panel + kDotAhead);
+      once(a, lda, groups, panel, start, how, codes, ld, next);
+    };
   else
     return nullptr;
 }
@@ -161,8 +186,10 @@ constexpr PanelDot panel_dot_of(const char* name, Isa isa, DotFeature feature, D
           .rows = Core::kRows,
           .columns = Core::kLanes * Core::kVectors,
           .group = kBytes ? 4 : 2,
-          .a_offset = Core::kOffset,
-          .reads_a = sizeof(A) == sizeof(typename Core::Element),
+          .a_offset = !kTurnsRows<Core, A>  ? 0
+                      : std::is_signed_v<A> ? 128
+                                            : -128,
+          .reads_a = sizeof(A) == sizeof(typename Core::Row) && !kTurnsRows<Core, A>,
           .pack = kBytes               ? pack_bytes
                   : b == DataType::kI8 ? pack_widened
                                        : pack_words,

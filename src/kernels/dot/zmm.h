@@ -13,12 +13,12 @@ template <class Unit>
 struct Zmm {
   using Vector = __m512i;
   static constexpr int kLanes = 16, kVectors = 4, kRows = 5, kPrefetchRows = 4, kLastSteps = 2;
-  static constexpr int32_t kOffset = 0;
   static Vector load(const void* p) { return _mm512_loadu_si512(p); }
   static Vector load_panel(const std::byte* p) { return load(p); }
   static void store(void* p, Vector x) { _mm512_storeu_si512(p, x); }
   static void keep(Vector& x) { asm("" : "+v"(x)); }
-  static void prefetch(const std::byte* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+  static void prefetch(const std::byte* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+  static void prefetch_next(const std::byte* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
   static Vector broadcast(const std::byte* p) {
     int32_t x;
     std::memcpy(&x, p, 4);
