@@ -76,13 +76,8 @@ void transpose(const std::byte* from, int64_t from_row, std::byte* to, int64_t t
   for (int i = 0; i < 16; ++i) x[i] = _mm512_loadu_si512(from + i * from_row);
     // Within 128-bit lanes, four rows at a time: lane l of y[g + c] has column 4 l + c of rows g .. g + 3.
 #pragma GCC unroll 4
-  for (int g = 0; g < 16; g += 4) {
-    const __m512i lo01 = _mm512_unpacklo_epi32(x[g], x[g + 1]), hi01 = _mm512_unpackhi_epi32(x[g], x[g + 1]);
-    const __m512i lo23 = _mm512_unpacklo_epi32(x[g + 2], x[g + 3]), hi23 = _mm512_unpackhi_epi32(x[g + 2], x[g + 3]);
-    y[g] = _mm512_unpacklo_epi64(lo01, lo23), y[g + 1] = _mm512_unpackhi_epi64(lo01, lo23);
-    y[g + 2] = _mm512_unpacklo_epi64(hi01, hi23), y[g + 3] = _mm512_unpackhi_epi64(hi01, hi23);
-  }
-  // Then the lanes themselves.
+  for (int g = 0; g < 16; g += 4) Set::transpose_words(x + g, y + g);
+    // Then the lanes themselves.
 #pragma GCC unroll 4
   for (int c = 0; c < 4; ++c) {
     const __m512i a = _mm512_shuffle_i32x4(y[c], y[4 + c], 0x44), b = _mm512_shuffle_i32x4(y[8 + c], y[12 + c], 0x44);
@@ -269,14 +264,9 @@ class HeadRun {
                                                  _mm512_packs_epi32(code(at + 2), code(at + 3)));
         x[g] = _mm512_shuffle_epi8(_mm512_max_epi8(codes, _mm512_set1_epi8(-127)), Set::four_by_four());
       }
-      const __m512i lo01 = _mm512_unpacklo_epi32(x[0], x[1]), hi01 = _mm512_unpackhi_epi32(x[0], x[1]);
-      const __m512i lo23 = _mm512_unpacklo_epi32(x[2], x[3]), hi23 = _mm512_unpackhi_epi32(x[2], x[3]);
-      // 128-bit lane l of y[j]: sixteen columns of query 4 l + j.
-      alignas(64) int8_t y[4][64];
-      Set::store(y[0], _mm512_unpacklo_epi64(lo01, lo23));
-      Set::store(y[1], _mm512_unpackhi_epi64(lo01, lo23));
-      Set::store(y[2], _mm512_unpacklo_epi64(hi01, hi23));
-      Set::store(y[3], _mm512_unpackhi_epi64(hi01, hi23));
+      Set::transpose_words(x, x);
+      alignas(64) int8_t y[4][64];  // 128-bit lane l of y[j]: sixteen columns of query 4 l + j
+      for (int j = 0; j < 4; ++j) Set::store(y[j], x[j]);
       const int64_t width = p_.head_dim - c < kTile ? p_.head_dim - c : kTile;
       for (int64_t r = 0; r < rows; ++r) {
         const int8_t* from = y[r % 4] + r / 4 * 16;

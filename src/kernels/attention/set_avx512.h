@@ -28,6 +28,14 @@ struct Avx512Set {
   static Vector dot(Vector acc, Vector x, Vector y) { return _mm512_dpbusd_epi32(acc, x, y); }
   static void keep(Vector& x) { asm("" : "+v"(x)); }
 
+  // Transposes 4 x 4 words within 128-bit lanes: word j of lane l of y[i] is word i there of x[j].
+  static void transpose_words(const Vector x[4], Vector y[4]) {
+    const Vector lo01 = _mm512_unpacklo_epi32(x[0], x[1]), hi01 = _mm512_unpackhi_epi32(x[0], x[1]);
+    const Vector lo23 = _mm512_unpacklo_epi32(x[2], x[3]), hi23 = _mm512_unpackhi_epi32(x[2], x[3]);
+    y[0] = _mm512_unpacklo_epi64(lo01, lo23), y[1] = _mm512_unpackhi_epi64(lo01, lo23);
+    y[2] = _mm512_unpacklo_epi64(hi01, hi23), y[3] = _mm512_unpackhi_epi64(hi01, hi23);
+  }
+
   static void copy_key(const int8_t* key, int64_t depth, int8_t* copy) {
     int64_t c = 0;
     for (; c + 16 <= depth; c += 16) {
@@ -43,7 +51,7 @@ struct Avx512Set {
     for (int64_t i = 0; i < 16; ++i) row[i] = i < count ? queries + i * stride : kZeros;
     int64_t c = 0;
     for (; c + 16 <= depth; c += 16) {
-      __m512i x[4];  // 128-bit lane l of x[j] has 16 codes of query 4 l + j
+      __m512i x[4], y[4];  // 128-bit lane l of x[j] has 16 codes of query 4 l + j
       for (int j = 0; j < 4; ++j) {
         const auto codes = [&](int l) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row[4 * l + j] + c)); };
         x[j] = _mm512_castsi128_si512(codes(0));
@@ -51,13 +59,8 @@ struct Avx512Set {
         x[j] = _mm512_inserti32x4(x[j], codes(2), 2);
         x[j] = _mm512_inserti32x4(x[j], codes(3), 3);
       }
-      const __m512i lo01 = _mm512_unpacklo_epi32(x[0], x[1]), hi01 = _mm512_unpackhi_epi32(x[0], x[1]);
-      const __m512i lo23 = _mm512_unpacklo_epi32(x[2], x[3]), hi23 = _mm512_unpackhi_epi32(x[2], x[3]);
-      int8_t* to = panel + 16 * c;
-      store(to, _mm512_unpacklo_epi64(lo01, lo23));
-      store(to + 64, _mm512_unpackhi_epi64(lo01, lo23));
-      store(to + 128, _mm512_unpacklo_epi64(hi01, hi23));
-      store(to + 192, _mm512_unpackhi_epi64(hi01, hi23));
+      transpose_words(x, y);
+      for (int i = 0; i < 4; ++i) store(panel + 16 * c + 64 * i, y[i]);
     }
     for (; c < depth; c += 4)
       for (int i = 0; i < 16; ++i) __builtin_memcpy(panel + 16 * c + 4 * i, row[i] + c, 4);
