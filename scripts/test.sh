@@ -36,6 +36,14 @@ threads_sanitized() {
     TSAN_OPTIONS=halt_on_error=1 build/tsan/tests/test_runtime_threads
 }
 
+# What another compiler could break without a wrong bit: floats in the runtime library, sums on the stack, other keys of
+# bodies.
+other_compiler() {
+  local tests=(graph_bodies kernels_dot_registers kernels_dot_panels kernels_attention_registers kernels_linear)
+  cmake --preset clang >/dev/null && cmake --build --preset clang --target "${tests[@]/#/test_}" &&
+    ctest --test-dir build/clang --tests-regex "^($(IFS='|' && echo "${tests[*]}"))\$" --output-on-failure --parallel "$(nproc)"
+}
+
 changed_sources() {
   local base=${DYADIC_BASE:-origin/main}
   if ! base=$(git merge-base "$base" HEAD 2>/dev/null) || [[ $base == $(git rev-parse HEAD) ]]; then
@@ -77,6 +85,7 @@ step "formatting" formatted
 step "quick tests" quick_tests build/release
 step "quick tests under AddressSanitizer and UndefinedBehaviorSanitizer" sanitized
 step "one Session, many threads, under ThreadSanitizer" threads_sanitized
+step "kernels and bodies by clang" other_compiler
 step "fuzzing for seconds" scripts/fuzz.sh --smoke
 step "clang-tidy" tidy
 

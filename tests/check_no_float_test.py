@@ -26,7 +26,7 @@ PLANTED = {
     "product": ("float product(float a, float b) { return a * b; }", "product: mulss"),
     "sum": ("double sum(double a, double b) { return a + b; }", "sum: addsd"),
     "widen": ("double widen(int x) { return x; }", "widen: cvtsi2sd"),
-    "less": ("int less(float a, float b) { return a < b; }", "less: comiss"),
+    "less": ("int less(float a, float b) { return a < b; }", "less: u?comiss"),
     "vector": ("void vector(float *x) { for (int i = 0; i < 64; ++i) x[i] = x[i] / 3.0f; }", "vector: divps"),
     "extended": ("long double extended(long double x) { return x * x; }", "extended: f"),
     "library": ("double floor(double); double library(double x) { return floor(x); }", "calls floor"),
@@ -62,7 +62,7 @@ class CheckNoFloat(unittest.TestCase):
                 code, output = self.check(self.compile(name, source))
                 self.assertEqual(code, 1, output)
                 self.assertIn(f"{name}.o: ", output)
-                self.assertIn(message, output)
+                self.assertRegex(output, message)
 
     def test_one_instruction_in_an_archive_is_found(self):
         archive = pathlib.Path(self.folder.name) / "library.a"

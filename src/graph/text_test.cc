@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr DataType kI8 = DataType::kI8, kU8 = DataType::kU8, kI32 = DataType::kI32, kI64 = DataType::kI64;
+constexpr DataType kI8 = DataType::kI8, kU8 = DataType::kU8, kI64 = DataType::kI64;
 
 Graph linear() {
   BodyBuilder b("linear");

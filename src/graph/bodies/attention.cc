@@ -21,9 +21,9 @@ Body attention_body(int64_t heads, int64_t head_dim) {
     return b.transpose(b.gather(b.reshape(x, {"T", heads, head_dim}), seq.rows), {0, 2, 1, 3});
   };
   const Var key_valid = b.reshape(seq.valid, {"B", 1, 1, "L"});
-  const Var scores =
-      b.named(b.dot(padded(q), padded(k), {.contract_a = {3}, .contract_b = {3}, .batch_a = {0, 1}, .batch_b = {0, 1}}),
-              "scores");
+  const Var keys = padded(k), queries = padded(q);
+  const Var scores = b.named(
+      b.dot(queries, keys, {.contract_a = {3}, .contract_b = {3}, .batch_a = {0, 1}, .batch_b = {0, 1}}), "scores");
 
   // exp(score - largest score) by table; a masked key's distance is cut at 0 and its e selected to 0.
   const Var top = b.reduce_max(b.select(key_valid, scores, -head_dim * 127 * 127), {3});
@@ -46,12 +46,13 @@ Body attention_body(int64_t heads, int64_t head_dim) {
   // Back to packed rows: row t takes position t - start[j] of the one sequence j that contains it.
   const Var row = b.iota("T", kI32), first = b.reshape(start, {"B", 1});
   const Var end = b.add(first, b.reshape(length, {"B", 1}));
-  const Var inside = b.bit_and(b.le(first, row), b.lt(row, end));  // [B,T]
+  const Var is_before_end = b.lt(row, end);
+  const Var inside = b.bit_and(b.le(first, row), is_before_end);  // [B,T]
   const Var flat = b.iota(Dim("B") * Dim("L"), kI32);
   const Var base = b.slice(b.reshape(flat, {"B", "L"}), 1, 0, 1);
   const Var source = b.select(inside, b.add(b.sub(row, first), base), 0);
-  const Var index =
-      b.clamp(b.reduce_max(source, {0}, false), 0, b.reduce_max(flat, {0}, false));  // clamp: the identity
+  const Var last = b.reduce_max(flat, {0}, false);
+  const Var index = b.clamp(b.reduce_max(source, {0}, false), 0, last);  // clamp: the identity
   const Var owned = b.reshape(b.reduce_max(inside, {0}, false), {"T", 1});
   b.output(b.select(owned, b.gather(context, index), 0), "context");
   return {1, b.build()};

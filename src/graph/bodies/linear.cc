@@ -71,8 +71,10 @@ Var apply(BodyBuilder& b, const EpilogueStage& stage, const StageInputs& in, Var
     }
     case StageKind::kTable:
       return class_table(b, y, in.tables, in.ends, shape);
-    case StageKind::kAdd:
-      return b.add(b.cast(y, stage.type), b.cast(in.residual, stage.type));
+    case StageKind::kAdd: {
+      const Var residual = b.cast(in.residual, stage.type);
+      return b.add(b.cast(y, stage.type), residual);
+    }
     case StageKind::kClamp:
       return b.clamp(y, stage.clamp.lo, stage.clamp.hi);
   }

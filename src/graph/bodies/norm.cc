@@ -65,7 +65,8 @@ Var sum_of_rows(BodyBuilder& b, const Tables& tables) {
     const Var index = tables.index[i];
     const auto of_row = [&](Var table) { return b.reshape(b.gather(table, index), {"T", 1}); };
     const Var row = b.cast(b.gather(tables.codes[i], index), kI32);
-    const Var term = b.mul_shift(row, of_row(tables.ratio[i].m), of_row(tables.ratio[i].s), kI32);
+    const Var s = of_row(tables.ratio[i].s), m = of_row(tables.ratio[i].m);
+    const Var term = b.mul_shift(row, m, s, kI32);
     sums = i == 0 ? term : b.add(sums, term);
   }
   return sums;
@@ -156,7 +157,10 @@ Body q15_add_norm_body(int64_t n, const NormOutputs& outputs) {
   const Var m[] = {b.input("sublayer_m", kI16, {1}), b.input("identity_m", kI16, {1})};
   const auto parameters = declare_q15(b, n, outputs);
   Var term[2];
-  for (int i : {0, 1}) term[i] = b.mul_shift(b.cast(operand[i], kI32), b.cast(m[i], kI32), 15, kI32);
+  for (int i : {0, 1}) {
+    const Var factor = b.cast(m[i], kI32);
+    term[i] = b.mul_shift(b.cast(operand[i], kI32), factor, 15, kI32);
+  }
   q15_norm(b, b.add(term[0], term[1]), n, outputs, parameters);
   return {1, b.build()};
 }

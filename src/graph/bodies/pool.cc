@@ -9,10 +9,12 @@ Body pool_body(int64_t n, bool normalize) {
   const Var x = b.input("x", kI16, {"T", n});
   const Var start = b.input("start", kI32, {"B"}, kRows), length = b.input("length", kI32, {"B"}, kRows);
   const Sequences seq = sequences(b, start, length);
-  const Var rows = b.select(b.reshape(seq.valid, {"B", "L", 1}), b.gather(x, seq.rows), 0);
+  const Var padded = b.gather(x, seq.rows);
+  const Var rows = b.select(b.reshape(seq.valid, {"B", "L", 1}), padded, 0);
   const Var total = b.reduce_sum(rows, {1}, false, kI32);
   const Var count = b.reshape(b.max(length, 1), {"B", 1});
-  const Var quotient = b.div(b.add(b.shl(total, 1), count), b.shl(count, 1));  // half up
+  const Var twice = b.shl(count, 1);
+  const Var quotient = b.div(b.add(b.shl(total, 1), count), twice);  // half up
   const Var mean = b.named(b.cast(b.fact(quotient, range_of(kI16), kHullLemma), kI16), "mean");
   if (!normalize) {
     b.output(mean, "embedding");
@@ -20,7 +22,8 @@ Body pool_body(int64_t n, bool normalize) {
   }
   const Var square = b.dot(mean, mean, {.contract_a = {1}, .contract_b = {1}, .batch_a = {0}, .batch_b = {0}}, kI64);
   const ReciprocalRoot root = reciprocal_root(b, b.named(b.reshape(square, {"B", 1}), "square"));
-  const Var unit = b.mul_shift(b.cast(mean, kI32), root.reciprocal, b.sub(46, root.half), kI32);
+  const Var shift = b.sub(46, root.half);
+  const Var unit = b.mul_shift(b.cast(mean, kI32), root.reciprocal, shift, kI32);
   b.output(b.cast_sat(unit, kI16), "embedding");
   return {1, b.build()};
 }

@@ -978,7 +978,25 @@ TEST(Bodies, TextIsReadBackAndDoesNotDependOnParameters) {
     EXPECT_EQ(to_text(parse_text(text, "printed")), text);
     EXPECT_TRUE(keys.insert(body.key()).second) << body.key();
   }
-  EXPECT_EQ(attention_body(12, 32).key(), attention_body(12, 32).key());
+}
+
+// A file holds bodies by these keys, and kernels replace bodies of these keys alone. So they are the same whatever
+// compiler made this program: nodes must not stand in the order in which it evaluates arguments.
+TEST(Bodies, KeysAreThoseOfFilesThatExist) {
+  const std::pair<Body, const char*> bodies[] = {
+      {linear_body({.in = 384, .out = 1536, .epilogue = test::epilogue(kI8, true), .splits = {1536}, .classes = 4}),
+       "linear@1:3ee8bc5a44eb09f2"},
+      {linear_body(
+           {.in = 8, .out = 8, .epilogue = {{StageKind::kRequantize, kI8}, {StageKind::kAdd, kI16}}, .splits = {4, 4}}),
+       "linear@1:eb53c9e0b7d23364"},
+      {attention_body(12, 32), "attention@1:1539c9288c06c41f"},
+      {add_norm_body(384, kOutputs), "add_norm@1:7867b5040cb35442"},
+      {embed_norm_body(384, {{"token", 30522}, {"position", 512}}, {kI16}), "embed_norm@1:6fb7a96570653d70"},
+      {q15_add_norm_body(384, kOutputs), "add_norm@1:59749e88fb82176d"},
+      {q15_embed_norm_body(384, {{"token", 30522}, {"position", 512}}, {kI16}), "embed_norm@1:8f319d934154e979"},
+      {pool_body(384, false), "pool@1:3297d58f5f70817f"},
+      {pool_body(384, true), "pool@1:1e6e278501d757a8"}};
+  for (const auto& [body, key] : bodies) EXPECT_EQ(body.key(), key);
 }
 
 }  // namespace
