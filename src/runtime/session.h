@@ -41,9 +41,9 @@ enum class Schedule : uint8_t {
 
 struct SessionOptions {
   Backend backend = Backend::kKernels;
-  Isa isa = active_isa();                            // the best instruction set to use
-  int threads = 1;                                   // that run; as many, but at least two, prove and pack
-  MakeKernel make_kernel;                            // of kKernels: makes every kernel, if it is set
+  Isa isa = active_isa();  // the best instruction set to use
+  int threads = 1;         // that run; as many, or two if there is one, prove and pack unless there is one processor
+  MakeKernel make_kernel;  // of kKernels: makes every kernel, if it is set
   std::shared_ptr<const std::vector<Ranges>> proof;  // what prove_model gave, if the caller has it already
   Schedule schedule = Schedule::kAuto;
 };
