@@ -54,7 +54,8 @@ Var i_gelu(BodyBuilder& b, Var q, const GeluConstants& g, int64_t largest) {
   const Var size = b.abs(g.pre_shift ? b.shl(q, g.pre_shift) : q);
   const Var below = b.sub(g.b, b.min(size, g.b));
   const Var positive = b.sub(g.k, b.mul(below, below));
-  const Var erf = b.select(b.lt(q, 0), b.sub(0, positive), b.select(b.eq(q, 0), 0, positive));
+  const Var not_negative = b.select(b.eq(q, 0), 0, positive), negative = b.sub(0, positive);
+  const Var erf = b.select(b.lt(q, 0), negative, not_negative);
   return b.mul(q, b.add(b.shr(erf, g.shift, g.form == Form::kPaper ? Rounding::kFloor : Rounding::kHalfUp), g.one));
 }
 

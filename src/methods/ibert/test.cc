@@ -450,6 +450,12 @@ Recipe recipe_of(const std::string& file, const std::string& rules = "") {
 }
 
 // Whole models with each form: integers only, near float, and the same codes by every executor.
+// Whatever compiler made this program (graph/bodies/test.cc).
+TEST(IGelu, BodiesHaveTheSameKeysEverywhere) {
+  EXPECT_EQ(ibert::i_gelu_body(encoding(0.05), encoding(0.04), Form::kPaper).key(), "i_gelu@1:f94b7a509657bfc4");
+  EXPECT_EQ(ibert::i_gelu_body(encoding(0.05), encoding(0.04), Form::kRefined).key(), "i_gelu@1:5727bdd3ed583ab8");
+}
+
 TEST(IBertRecipe, QuantizesAnEncoder) {
   const test::ToyEncoder toy;
   const Graph real = toy.graph();
