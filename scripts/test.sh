@@ -41,7 +41,8 @@ threads_sanitized() {
 other_compiler() {
   local tests=(graph_bodies methods_ibert kernels_dot_registers kernels_dot_panels kernels_attention_registers kernels_linear)
   cmake --preset clang >/dev/null && cmake --build --preset clang --target "${tests[@]/#/test_}" &&
-    ctest --test-dir build/clang --tests-regex "^($(IFS='|' && echo "${tests[*]}"))\$" --output-on-failure --parallel "$(nproc)"
+    ctest --test-dir build/clang --tests-regex "^($(IFS='|' && echo "${tests[*]}"))\$" --no-tests=error --output-on-failure \
+      --parallel "$(nproc)"
 }
 
 changed_sources() {

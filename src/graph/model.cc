@@ -269,8 +269,8 @@ class GraphReader {
   std::unordered_map<std::string, ValueId> ids_;
 };
 
-Body body(const JsonObject& object, const std::function<Tensor(const std::string&)>& constant) {
-  const std::string key = object.string("key");
+// Whether the key follows from the text is for verify_model to say.
+Body body(const JsonObject& object, const std::string& key, const std::function<Tensor(const std::string&)>& constant) {
   Body result;
   result.version = static_cast<int>(object.integer("version", 1, INT32_MAX));
   result.graph = parse_text(object.string("text"), object.where() + ": text", [&](const std::string& name, uint64_t) {
@@ -363,7 +363,7 @@ Model model_from_json(std::string_view text, const std::string& where,
   });
   for_each(object, "bodies", [&](const JsonObject& item) {
     const std::string key = item.string("key");
-    if (!model.bodies.emplace(key, body(item, constant)).second) malformed(item, "key", "appears twice: ", key);
+    if (!model.bodies.emplace(key, body(item, key, constant)).second) malformed(item, "key", "appears twice: ", key);
   });
   const JsonObject graphs = object.object("graphs");
   for_each_member(graphs, [&](const std::string& key, const Json&) {

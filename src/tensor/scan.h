@@ -11,7 +11,7 @@ template <class T>
 void widen_columns(const T* data, int64_t rows, int64_t columns, T* lo, T* hi);
 
 // least[r], greatest[r] = the ends of sum_k weight[r,k] * x[k] over all x with lo[k] <= x[k] <= hi[k], for each of
-// `rows` rows of K codes, given sum[k] = lo[k] + hi[k] and width[k] = hi[k] - lo[k].
+// `rows` rows of K codes, given sum[k] = lo[k] + hi[k] and width[k] = hi[k] - lo[k] for ends within [-2^14, 2^14).
 void weighted_sums(const int8_t* weight, int64_t rows, int64_t K, const int16_t* sum, const int16_t* width,
                    int64_t* least, int64_t* greatest);
 

@@ -76,8 +76,10 @@ void transpose(const std::byte* from, int64_t from_row, std::byte* to, int64_t t
   for (int i = 0; i < 16; ++i) x[i] = _mm512_loadu_si512(from + i * from_row);
     // Within 128-bit lanes, four rows at a time: lane l of y[g + c] has column 4 l + c of rows g .. g + 3.
 #pragma GCC unroll 4
-  for (int g = 0; g < 16; g += 4) Set::transpose_words(x + g, y + g);
-    // Then the lanes themselves.
+  for (int g = 0; g < 16; g += 4) {
+    Set::transpose_words(x + g, y + g);
+  }
+  // Then the lanes themselves.
 #pragma GCC unroll 4
   for (int c = 0; c < 4; ++c) {
     const __m512i a = _mm512_shuffle_i32x4(y[c], y[4 + c], 0x44), b = _mm512_shuffle_i32x4(y[8 + c], y[12 + c], 0x44);
