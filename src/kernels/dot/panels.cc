@@ -283,6 +283,8 @@ size_t product_scratch_bytes(const Panels& b, int64_t M) {
 
 namespace {
 
+constexpr int64_t kSecondLevelBytes = int64_t{1} << 20;  // of Zen 4; Intel's servers have twice as much
+
 // Whole panels go to c themselves, the columns of the last one through the block of a stream.
 void stream_chunk(const Panels& b, int64_t M, int64_t N, DotRows a, int32_t* c, int64_t ldc) {
   const int64_t columns = b.dot->columns, whole = N / columns, rest = N % columns;
@@ -306,6 +308,8 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
   const PanelDot& dot = *b.dot;
   const int64_t panels = ceil_div(N, dot.columns), chunks = ceil_div(M, kChunkRows);
   alignas(64) int32_t partial[kMaxDotRows * kMaxDotColumns];
+  // Stores to a c that has left the second-level cache wait for each line; to another, they would be fetched in vain.
+  const bool fetches = M * N * static_cast<int64_t>(sizeof(int32_t)) > kSecondLevelBytes;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t begin = M * chunk / chunks, M_chunk = M * (chunk + 1) / chunks - begin;
     const std::byte* a_chunk = static_cast<const std::byte*>(a) + storage_bytes(dot.a, begin * lda);
@@ -322,7 +326,7 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t from = M_chunk * t / tiles, count = M_chunk * (t + 1) / tiles - from;
         int32_t* to = c + (begin + from) * ldc + column;
-        for (int64_t r = 0; r < count; ++r)  // what a large c waits for otherwise
+        for (int64_t r = 0; fetches && r < count; ++r)
           for (int64_t n = 0; n < width; n += 16) prefetch_to_write(to + r * ldc + n);
         // The first tile reads the panel, so it also fetches the next one.
         multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,
