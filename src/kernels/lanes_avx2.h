@@ -129,6 +129,10 @@ struct Words {
   static constexpr int kCount = 16;
   __m256i v;
 
+  struct Shift {  // by the same count in all words
+    __m128i count;
+    static Shift by(int count) { return {_mm_cvtsi32_si128(count)}; }
+  };
   static Words broadcast(int16_t x) { return {_mm256_set1_epi16(x)}; }
   static Words load(const int16_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
   static Words load(const int8_t* p) {
@@ -148,8 +152,8 @@ struct Words {
     return {_mm256_slli_epi16(v, kLeft)};
   }
   friend Words operator+(Words a, Words b) { return {_mm256_add_epi16(a.v, b.v)}; }  // modulo 2^16, as is <<
-  friend Words operator<<(Words a, int count) { return {_mm256_sll_epi16(a.v, _mm_cvtsi32_si128(count))}; }
-  friend Words operator>>(Words a, int count) { return {_mm256_sra_epi16(a.v, _mm_cvtsi32_si128(count))}; }
+  friend Words operator<<(Words a, Shift by) { return {_mm256_sll_epi16(a.v, by.count)}; }
+  friend Words operator>>(Words a, Shift by) { return {_mm256_sra_epi16(a.v, by.count)}; }
   friend Words doubled(Words x) { return {_mm256_adds_epi16(x.v, x.v)}; }  // saturated
   // (x + y + 1) >> 1, with 17 bits between.
   friend Words average(Words x, Words y) {
@@ -194,6 +198,36 @@ struct WordSums {
     alignas(32) uint64_t s[4];
     _mm256_store_si256(reinterpret_cast<__m256i*>(s), squares);
     return s[0] + s[1] + s[2] + s[3];
+  }
+};
+
+// The same of four rows, whose words are so small that four squares stay below 2^32.
+struct RowSums {
+  __m256i words, squares;
+
+  static RowSums zeros() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+
+  void add(Words x, Words y) {
+    const __m256i ones = _mm256_set1_epi16(1), low = _mm256_set1_epi64x(0xffffffff);
+    const __m256i fours = _mm256_add_epi32(_mm256_madd_epi16(x.v, x.v), _mm256_madd_epi16(y.v, y.v));
+    words = _mm256_add_epi32(words, _mm256_add_epi32(_mm256_madd_epi16(x.v, ones), _mm256_madd_epi16(y.v, ones)));
+    squares = _mm256_add_epi64(squares, _mm256_add_epi64(_mm256_and_si256(fours, low), _mm256_srli_epi64(fours, 32)));
+  }
+
+  // Of rows of at most 2^16 words.
+  static void totals(const RowSums (&rows)[4], int64_t* sums, uint64_t* squares) {
+    const __m256i four = _mm256_hadd_epi32(_mm256_hadd_epi32(rows[0].words, rows[1].words),
+                                           _mm256_hadd_epi32(rows[2].words, rows[3].words));
+    const __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_cvtepi32_epi64(sum));
+
+    const auto pair = [&](int r) {
+      const __m256i a = rows[r].squares, b = rows[r + 1].squares;
+      return _mm256_add_epi64(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    };
+    const __m256i a = pair(0), b = pair(2);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(squares),
+                        _mm256_add_epi64(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)));
   }
 };
 

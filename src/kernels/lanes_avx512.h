@@ -105,6 +105,10 @@ struct Words {
   static constexpr int kCount = 32;
   __m512i v;
 
+  struct Shift {  // by the same count in all words
+    __m512i count;
+    static Shift by(int count) { return {_mm512_set1_epi16(static_cast<short>(count))}; }
+  };
   static Words broadcast(int16_t x) { return {_mm512_set1_epi16(x)}; }
   static Words load(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
   static Words load(const int8_t* p) {
@@ -124,8 +128,8 @@ struct Words {
     return {_mm512_slli_epi16(v, kLeft)};
   }
   friend Words operator+(Words a, Words b) { return {_mm512_add_epi16(a.v, b.v)}; }  // modulo 2^16, as is <<
-  friend Words operator<<(Words a, int count) { return {_mm512_sll_epi16(a.v, _mm_cvtsi32_si128(count))}; }
-  friend Words operator>>(Words a, int count) { return {_mm512_sra_epi16(a.v, _mm_cvtsi32_si128(count))}; }
+  friend Words operator<<(Words a, Shift by) { return {_mm512_sllv_epi16(a.v, by.count)}; }
+  friend Words operator>>(Words a, Shift by) { return {_mm512_srav_epi16(a.v, by.count)}; }
   friend Words doubled(Words x) { return {_mm512_adds_epi16(x.v, x.v)}; }  // saturated
   // (x + y + 1) >> 1, with 17 bits between.
   friend Words average(Words x, Words y) {
@@ -161,6 +165,44 @@ struct WordSums {
   }
   int64_t sum() const { return _mm512_reduce_add_epi32(words); }  // of at most 2^16 words
   uint64_t sum_of_squares() const { return static_cast<uint64_t>(_mm512_reduce_add_epi64(squares)); }
+};
+
+// The same of four rows, whose words are so small that four squares stay below 2^32.
+struct RowSums {
+  __m512i words[2], squares;
+
+  static RowSums zeros() { return {{_mm512_setzero_si512(), _mm512_setzero_si512()}, _mm512_setzero_si512()}; }
+
+  void add(Words x, Words y) {
+    const __m512i ones = _mm512_set1_epi16(1), low = _mm512_set1_epi64(0xffffffff);
+    const __m512i fours = _mm512_dpwssd_epi32(_mm512_madd_epi16(x.v, x.v), y.v, y.v);
+    words[0] = _mm512_dpwssd_epi32(words[0], x.v, ones);
+    words[1] = _mm512_dpwssd_epi32(words[1], y.v, ones);
+    squares = _mm512_add_epi64(squares, _mm512_add_epi64(_mm512_and_si512(fours, low), _mm512_srli_epi64(fours, 32)));
+  }
+
+  // Of rows of at most 2^16 words.
+  static void totals(const RowSums (&rows)[4], int64_t* sums, uint64_t* squares) {
+    const auto all = [&](int r) { return _mm512_add_epi32(rows[r].words[0], rows[r].words[1]); };
+    const auto two = [](__m512i a, __m512i b) {  // sums of halves: a, b, a, b in each 128 bits
+      return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    };
+    const __m512i first = two(all(0), all(1)), second = two(all(2), all(3));
+    const __m512i four = _mm512_add_epi32(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(four), _mm512_extracti64x4_epi64(four, 1));
+    const __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_cvtepi32_epi64(sum));
+
+    const auto pair = [&](int r) {
+      const __m512i a = rows[r].squares, b = rows[r + 1].squares;
+      return _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    };
+    const __m512i a = pair(0), b = pair(2);
+    const __m512i c = _mm512_add_epi64(_mm512_shuffle_i64x2(a, b, 0x44), _mm512_shuffle_i64x2(a, b, 0xee));
+    const __m256i lo = _mm512_castsi512_si256(c), hi = _mm512_extracti64x4_epi64(c, 1);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(squares), _mm256_add_epi64(_mm256_permute2x128_si256(lo, hi, 0x20),
+                                                                              _mm256_permute2x128_si256(lo, hi, 0x31)));
+  }
 };
 
 }  // namespace dyadic::avx512

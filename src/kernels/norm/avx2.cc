@@ -3,6 +3,6 @@
 
 namespace dyadic::norm {
 
-const RowLoops kAvx2Loops = kLoops<avx2::Words, avx2::WordSums>;
+const RowLoops kAvx2Loops = kLoops<avx2::Words, avx2::WordSums, avx2::RowSums>;
 
 }  // namespace dyadic::norm

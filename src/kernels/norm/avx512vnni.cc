@@ -3,6 +3,6 @@
 
 namespace dyadic::norm {
 
-const RowLoops kAvx512VnniLoops = kLoops<avx512::Words, avx512::WordSums>;
+const RowLoops kAvx512VnniLoops = kLoops<avx512::Words, avx512::WordSums, avx512::RowSums>;
 
 }  // namespace dyadic::norm

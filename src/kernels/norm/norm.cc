@@ -226,12 +226,18 @@ class NormKernel : public RowKernel {
   }
 
  protected:
-  void finish(const int16_t* q, const RowScale& scale, std::byte* const* rows) const override {
-    const auto words = vector_ ? word_scale(scale) : std::nullopt;
-    if (words)
-      (narrow_ ? vector_->finish_narrow : vector_->finish)(q, *words, y_left_, n_, outputs_, rows);
-    else
-      portable_finish(q, scale, n_, outputs_, rows);
+  void finish(const int16_t* q, std::span<const RowScale> scales, std::byte* const* rows) const override {
+    std::byte* row[kMaxOutputs];
+    std::copy_n(rows, outputs_.size(), row);
+    for (const RowScale& scale : scales) {
+      const auto words = vector_ ? word_scale(scale) : std::nullopt;
+      if (words)
+        (narrow_ ? vector_->finish_narrow : vector_->finish)(q, *words, y_left_, n_, outputs_, row);
+      else
+        portable_finish(q, scale, n_, outputs_, row);
+      q += ldq_;
+      for (size_t j = 0; j < outputs_.size(); ++j) row[j] += row_bytes(j);
+    }
   }
 
  private:
@@ -270,16 +276,14 @@ class AddNormKernel final : public NormKernel {
            const KernelContext& context) const override {
     const int16_t *a = inputs[0].as<int16_t>(), *b = inputs[1].as<int16_t>();
     const bool vector = words_.size() == 2;
-    run_rows(
-        inputs[0].dims[0], outputs, context,
-        [&](int64_t t, int16_t* q) {
-          Term<int16_t> terms[2] = {{a + t * n_, ratios_[0], {}}, {b + t * n_, ratios_[1], {}}};
-          if (pair_) return vector_->add_pairs(a + t * n_, b + t * n_, *pair_, n_, q);
-          if (!vector) return portable_sum(terms, 2, kSums, n_, q);
-          for (int j = 0; j < 2; ++j) terms[j].word = words_[j];
-          return vector_->add(terms, n_, q);
-        },
-        [](int64_t) {});
+    const auto sum = [&](int64_t t, int16_t* q) {
+      Term<int16_t> terms[2] = {{a + t * n_, ratios_[0], {}}, {b + t * n_, ratios_[1], {}}};
+      if (pair_) return vector_->add_pairs(a + t * n_, b + t * n_, *pair_, n_, q);
+      if (!vector) return portable_sum(terms, 2, kSums, n_, q);
+      for (int j = 0; j < 2; ++j) terms[j].word = words_[j];
+      return vector_->add(terms, n_, q);
+    };
+    run_rows(inputs[0].dims[0], outputs, context, each_row(sum), [](int64_t) {});
   }
   std::string describe() const override {
     const char* sums = pair_ ? ", sums by pairs" : vector_ && words_.size() < 2 ? ", sums by scalars" : "";

@@ -18,6 +18,7 @@
 namespace dyadic::norm {
 
 inline constexpr int64_t kMaxWidth = int64_t{1} << 14;  // V stays below 2^62
+inline constexpr int64_t kGroup = 4;  // rows taken together: their square roots and reciprocals overlap
 inline constexpr int kMaxTables = 8;
 inline constexpr int64_t kLargestQ15Sum = (1 << 15) - (1 << 8);  // leaves a mean and its rounding a word
 inline constexpr int kTableCodeLeft = 8;                         // table codes enter word products shifted left by this
@@ -71,12 +72,12 @@ struct Q15Ratios {
   int16_t first, second;
 };
 
-// How a row is normalised in Q15: d = (q << shift) + add modulo 2^16 (left) or (q + add + 1) >> shift; y = d *
-// reciprocal.
+// How a row is normalised in Q15: d = ((q << left) + add) >> right in words, where one of the shifts is by 0, or, if
+// q + add has 17 bits (wide), d = (q + add + 1) >> right; y = d * reciprocal.
 struct Q15Scale {
   int16_t add, reciprocal;
-  bool left;
-  int shift;
+  bool wide;
+  int left, right;
 };
 
 // One output in Q15: z = y * m + beta, then i8: z >> shift clamped to -127..127; i16: z << shift saturated. Vectors
@@ -105,9 +106,11 @@ struct RowLoops {
                  std::byte* const* rows);
   void (*finish_narrow)(const int16_t* q, const WordScale& scale, int y_left, int64_t n,
                         std::span<const Output> outputs, std::byte* const* rows);
-  Sums (*add_q15)(const int16_t* x, const int16_t* y, const Q15Ratios& ratios, int64_t n, int16_t* q);
-  void (*finish_q15)(const int16_t* q, const Q15Scale& scale, int64_t n, std::span<const Q15Output> outputs,
-                     std::byte* const* rows);
+  // Of kGroup rows or fewer, those of q ldq words apart; rows[j] is the first of them of output j.
+  void (*add_q15)(const int16_t* x, const int16_t* y, const Q15Ratios& ratios, int64_t n, int64_t count, int16_t* q,
+                  int64_t ldq, Sums sums[kGroup]);
+  void (*finish_q15)(const int16_t* q, int64_t ldq, std::span<const Q15Scale> scales, int64_t n,
+                     std::span<const Q15Output> outputs, std::byte* const* rows);
 };
 
 extern const RowLoops kAvx2Loops;

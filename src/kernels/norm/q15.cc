@@ -41,12 +41,13 @@ Q15Ratios ratios_of(const KernelSpec& spec) {
 }
 
 // d = ((256 q - mu) 2^e + 2^15) >> 16, and floors compose. Left of the point only the last 16 bits matter, as d is a
-// word; right of it `add` leaves a one to `average`.
+// word; right of it q + add is one too if the mean is small. Where it is not, `add` leaves a one to `average`.
 Q15Scale q15_scale(const RowScale& row) {
-  const bool left = row.e >= 8;
-  const int64_t add = left ? ((int64_t{1} << 15) - row.mu * (int64_t{1} << row.e)) >> 16
-                           : (((int64_t{1} << (15 - row.e)) - row.mu) >> 8) - 1;
-  return {static_cast<int16_t>(add), static_cast<int16_t>(row.reciprocal >> 16), left, std::abs(row.e - 8)};
+  const int left = std::max(row.e - 8, 0), right = std::max(8 - row.e, 0);
+  const int64_t add = right == 0 ? ((int64_t{1} << 15) - row.mu * (int64_t{1} << row.e)) >> 16
+                                 : ((int64_t{1} << (15 - row.e)) - row.mu) >> 8;
+  const bool wide = right > 0 && std::abs(add) > INT16_MAX - kLargestQ15Sum;
+  return {static_cast<int16_t>(wide ? add - 1 : add), static_cast<int16_t>(row.reciprocal >> 16), wide, left, right};
 }
 
 class Q15Kernel : public RowKernel {
@@ -59,27 +60,32 @@ class Q15Kernel : public RowKernel {
   std::string describe() const override { return vector_ ? "in words of 16 bits" : ""; }
 
  protected:
-  void finish(const int16_t* q, const RowScale& row, std::byte* const* rows) const override {
-    const Q15Scale scale = q15_scale(row);
-    if (vector_) return vector_->finish_q15(q, scale, n_, outputs_, rows);
+  void finish(const int16_t* q, std::span<const RowScale> rows, std::byte* const* to) const override {
+    Q15Scale scales[kGroup];
+    std::transform(rows.begin(), rows.end(), scales, q15_scale);
+    if (vector_) return vector_->finish_q15(q, ldq_, {scales, rows.size()}, n_, outputs_, to);
+    for (size_t r = 0; r < rows.size(); ++r) finish_row(q + r * ldq_, scales[r], r, to);
+  }
+
+ private:
+  void finish_row(const int16_t* q, const Q15Scale& scale, int64_t row, std::byte* const* to) const {
     int16_t y[kColumns];
     for (int64_t begin = 0; begin < n_; begin += kColumns) {
       const int64_t end = std::min(n_, begin + kColumns);
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t x = q[i], d = scale.left ? (x << scale.shift) + scale.add : (x + scale.add + 1) >> scale.shift;
+        const int64_t sum = (int64_t{q[i]} << scale.left) + scale.add, d = (sum + scale.wide) >> scale.right;
         y[i - begin] = static_cast<int16_t>(mul_q15(static_cast<int16_t>(d), scale.reciprocal));
       }
       for (size_t j = 0; j < outputs_.size(); ++j) {
         const Q15Output& output = outputs_[j];
         const bool bytes = output.type == DataType::kI8;
         const int right = bytes ? output.shift : 0, left = bytes ? 0 : output.shift;
-        store_codes(output.type, begin, end, rows[j],
+        store_codes(output.type, begin, end, to[j] + row * row_bytes(j),
                     [&](int64_t i) { return (mul_q15(y[i - begin], output.m[i]) + output.beta[i]) >> right << left; });
       }
     }
   }
 
- private:
   // Copies of m and of beta with its rounding, padded to what vectors read.
   void prepare(Q15Output& output) {
     const int64_t padded = round_up(n_, vector_ ? 2 * vector_->block : 1);
@@ -105,14 +111,15 @@ class Q15AddNormKernel final : public Q15Kernel {
   void run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
            const KernelContext& context) const override {
     const int16_t *a = inputs[0].as<int16_t>(), *b = inputs[1].as<int16_t>();
-    run_rows(
-        inputs[0].dims[0], outputs, context, [&](int64_t t, int16_t* q) { return sum(a + t * n_, b + t * n_, q); },
-        [](int64_t) {});
+    const auto sum = [&](int64_t t, int64_t count, int16_t* q, Sums* sums) {
+      if (vector_) return vector_->add_q15(a + t * n_, b + t * n_, ratios_, n_, count, q, ldq_, sums);
+      for (int64_t r = 0; r < count; ++r) sums[r] = portable_sum(a + (t + r) * n_, b + (t + r) * n_, q + r * ldq_);
+    };
+    run_rows(inputs[0].dims[0], outputs, context, sum, [](int64_t) {});
   }
 
  private:
-  Sums sum(const int16_t* a, const int16_t* b, int16_t* q) const {
-    if (vector_) return vector_->add_q15(a, b, ratios_, n_, q);
+  Sums portable_sum(const int16_t* a, const int16_t* b, int16_t* q) const {
     Sums sums{0, 0};
     for (int64_t i = 0; i < n_; ++i) {
       const int64_t code = mul_q15(a[i], ratios_.first) + mul_q15(b[i], ratios_.second);

@@ -158,6 +158,18 @@ TEST_F(Q15Norm, RowsOfEveryVariance) {
     }
 }
 
+// One code at the end of the range of sums, and a mean around where its deviation needs 17 bits.
+TEST_F(Q15Norm, RowsWhoseDeviationsLeaveAWord) {
+  constexpr int64_t n = 384;
+  std::vector<int16_t> a;
+  for (int64_t mean = -370; mean <= 370; mean += mean == -320 ? 640 : 1)
+    for (int16_t end : {INT16_MIN, INT16_MAX}) {
+      a.push_back(end);
+      a.insert(a.end(), n - 1, static_cast<int16_t>(mean));
+    }
+  check_add(n, static_cast<int16_t>(kLargestQ15Sum), 0, a, std::vector<int16_t>(a.size()), both(n));
+}
+
 TEST_F(Q15Norm, OutputsOfEveryShift) {
   const int64_t n = 70;
   for (int shift = 0; shift <= 8; ++shift)

@@ -13,7 +13,6 @@
 
 namespace dyadic::norm {
 
-inline constexpr int64_t kGroup = 4;           // rows whose square roots and reciprocals overlap
 inline constexpr int64_t kAhead = 8;           // rows from the prefetch of what a row reads to its turn
 inline constexpr int64_t kGrain = 2 * kGroup;  // rows that are worth a thread
 inline constexpr size_t kMaxOutputs = 16;
@@ -83,45 +82,64 @@ class RowKernel : public Kernel {
     for (const KernelOperand& input : spec.inputs)
       if (input.constant.defined()) kept_.push_back(input.constant);
     for (const KernelOperand& output : spec.outputs) types_.push_back(output.type);
-    row_bytes_ = round_up(n_, vector ? 2 * vector->block : 1) * static_cast<int64_t>(sizeof(int16_t));
+    ldq_ = round_up(n_, vector ? 2 * vector->block : 1);
   }
 
   size_t scratch_bytes(std::span<const Dims>, int64_t) const override {
-    return static_cast<size_t>(kGroup * row_bytes_);
+    return static_cast<size_t>(2 * kGroup * ldq_) * sizeof(int16_t);
   }
 
  protected:
-  virtual void finish(const int16_t* q, const RowScale& scale, std::byte* const* rows) const = 0;
+  // Rows of q are ldq_ words apart; rows[j] is the first of them of output j.
+  virtual void finish(const int16_t* q, std::span<const RowScale> scales, std::byte* const* rows) const = 0;
 
-  // sum(t, q) makes row t's codes; prefetch(t) expects that row soon.
+  // sum(t, count, q, sums) makes the codes of rows t .. t + count - 1; prefetch(t) expects that row soon.
   template <class Sum, class Prefetch>
   void run_rows(int64_t rows, std::span<const TensorView> outputs, const KernelContext& context, const Sum& sum,
                 const Prefetch& prefetch) const {
     context.parallel_for(rows, kGrain, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t t = begin; t < std::min(end, begin + kAhead); ++t) prefetch(t);
-      for (int64_t t = begin; t < end; t += kGroup) {
-        const int64_t count = std::min(kGroup, end - t);
-        for (int64_t r = t + kAhead; r < std::min(end, t + kAhead + kGroup); ++r) prefetch(r);
-        const auto q = [&](int64_t r) { return reinterpret_cast<int16_t*>(context.scratch[worker] + r * row_bytes_); };
-        Sums sums[kGroup];
+      // A group is finished after the next one is summed, whose divisions then run beside the sums that follow.
+      struct Group {
+        int64_t row = 0, count = 0;
+        int16_t* q;
         RowScale scales[kGroup];
-        for (int64_t r = 0; r < count; ++r) sums[r] = sum(t + r, q(r));
-        for (int64_t r = 0; r < count; ++r) scales[r] = row_scale(sums[r], by_2n_, n_);
-        for (int64_t r = 0; r < count; ++r) {
-          std::byte* to[kMaxOutputs];
-          for (size_t j = 0; j < types_.size(); ++j) to[j] = outputs[j].data + storage_bytes(types_[j], (t + r) * n_);
-          finish(q(r), scales[r], to);
-        }
+      } groups[2];
+      for (int g = 0; g < 2; ++g) groups[g].q = reinterpret_cast<int16_t*>(context.scratch[worker]) + g * kGroup * ldq_;
+      const auto finish_group = [&](const Group& group) {
+        std::byte* to[kMaxOutputs];
+        for (size_t j = 0; j < types_.size(); ++j) to[j] = outputs[j].data + group.row * row_bytes(j);
+        finish(group.q, {group.scales, static_cast<size_t>(group.count)}, to);
+      };
+      int g = 0;
+      for (int64_t t = begin; t < end; t += kGroup, g ^= 1) {
+        Group& group = groups[g];
+        group.row = t, group.count = std::min(kGroup, end - t);
+        for (int64_t r = t + kAhead; r < std::min(end, t + kAhead + kGroup); ++r) prefetch(r);
+        Sums sums[kGroup];
+        sum(t, group.count, group.q, sums);
+        if (t > begin) finish_group(groups[g ^ 1]);
+        for (int64_t r = 0; r < group.count; ++r) group.scales[r] = row_scale(sums[r], by_2n_, n_);
       }
+      if (begin < end) finish_group(groups[g ^ 1]);
     });
   }
 
-  int64_t n_;
+  // The same of sum(t, q), which makes the codes of row t.
+  template <class Sum>
+  auto each_row(const Sum& sum) const {
+    return [=, this](int64_t t, int64_t count, int16_t* q, Sums* sums) {
+      for (int64_t r = 0; r < count; ++r) sums[r] = sum(t + r, q + r * ldq_);
+    };
+  }
+
+  int64_t row_bytes(size_t output) const { return storage_bytes(types_[output], n_); }
+
+  int64_t n_, ldq_;
   const RowLoops* vector_;  // none: portable
 
  private:
   FloorDivisor by_2n_;
-  int64_t row_bytes_;  // of q
   std::vector<DataType> types_;
   std::vector<Tensor> kept_;  // what kernels point to
 };
@@ -162,34 +180,33 @@ class EmbedNormKernel final : public Norm {
     const int count = static_cast<int>(tables_.size());
     const int32_t* ids[kMaxTables];
     for (int j = 0; j < count; ++j) ids[j] = inputs[j].as<int32_t>();
-    this->run_rows(
-        inputs[0].dims[0], outputs, context,
-        [&](int64_t t, int16_t* q) {
-          Term<int8_t> terms[kMaxTables];
-          bool vector = vector_ != nullptr;
-          for (int j = 0; j < count; ++j) {
-            const Table& table = tables_[j];
-            const int64_t row = ids[j][t];
-            if (row < 0 || row >= table.rows())
-              fail(ErrorKind::kContract, "embed_norm: token ", t, " wants row ", row, " of table ", j, ", which has ",
-                   table.rows());
-            terms[j].codes = table.codes + row * n_;
-            if (vector_) terms[j].word = table.words.as<WordRatio>()[row];
-            vector = vector && terms[j].word.right > 0;
-          }
-          if (vector) return vector_->embed(terms, count, Norm::kSums, n_, q);
-          for (int j = 0; j < count; ++j) terms[j].ratio = {tables_[j].m[ids[j][t]], tables_[j].s[ids[j][t]]};
-          return portable_sum(terms, count, Norm::kSums, n_, q);
-        },
-        [&](int64_t t) {
-          for (int j = 0; j < count; ++j) {
-            const Table& table = tables_[j];
-            const int64_t row = ids[j][t];
-            if (table.rows() * n_ < kFarTable || row < 0 || row >= table.rows()) continue;
-            for (int64_t i = 0; i < n_; i += kCacheLine) prefetch(table.codes + row * n_ + i);
-            if (vector_) prefetch(table.words.as<WordRatio>() + row);
-          }
-        });
+    const auto sum = [&](int64_t t, int16_t* q) {
+      Term<int8_t> terms[kMaxTables];
+      bool vector = vector_ != nullptr;
+      for (int j = 0; j < count; ++j) {
+        const Table& table = tables_[j];
+        const int64_t row = ids[j][t];
+        if (row < 0 || row >= table.rows())
+          fail(ErrorKind::kContract, "embed_norm: token ", t, " wants row ", row, " of table ", j, ", which has ",
+               table.rows());
+        terms[j].codes = table.codes + row * n_;
+        if (vector_) terms[j].word = table.words.as<WordRatio>()[row];
+        vector = vector && terms[j].word.right > 0;
+      }
+      if (vector) return vector_->embed(terms, count, Norm::kSums, n_, q);
+      for (int j = 0; j < count; ++j) terms[j].ratio = {tables_[j].m[ids[j][t]], tables_[j].s[ids[j][t]]};
+      return portable_sum(terms, count, Norm::kSums, n_, q);
+    };
+    const auto expect = [&](int64_t t) {
+      for (int j = 0; j < count; ++j) {
+        const Table& table = tables_[j];
+        const int64_t row = ids[j][t];
+        if (table.rows() * n_ < kFarTable || row < 0 || row >= table.rows()) continue;
+        for (int64_t i = 0; i < n_; i += kCacheLine) prefetch(table.codes + row * n_ + i);
+        if (vector_) prefetch(table.words.as<WordRatio>() + row);
+      }
+    };
+    this->run_rows(inputs[0].dims[0], outputs, context, this->each_row(sum), expect);
   }
 
  private:
