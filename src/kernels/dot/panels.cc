@@ -324,7 +324,7 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
       const int64_t column = p * dot.columns, width = std::min<int64_t>(dot.columns, N - column);
       const bool whole = width == dot.columns;
       for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t from = M_chunk * t / tiles, count = M_chunk * (t + 1) / tiles - from;
+        const int64_t from = ceil_div(M_chunk * t, tiles), count = ceil_div(M_chunk * (t + 1), tiles) - from;
         int32_t* to = c + (begin + from) * ldc + column;
         for (int64_t r = 0; fetches && r < count; ++r)
           for (int64_t n = 0; n < width; n += 16) prefetch_to_write(to + r * ldc + n);
