@@ -39,7 +39,7 @@ threads_sanitized() {
 # What another compiler could break without a wrong bit: floats in the runtime library, sums on the stack, other keys of
 # bodies.
 other_compiler() {
-  local tests=(graph_bodies methods_ibert kernels_dot_registers kernels_dot_panels kernels_attention_registers kernels_linear)
+  local tests=(graph_bodies methods_ibert methods_nn_lut kernels_dot_registers kernels_dot_panels kernels_attention_registers kernels_linear)
   cmake --preset clang >/dev/null && cmake --build --preset clang --target "${tests[@]/#/test_}" &&
     ctest --test-dir build/clang --tests-regex "^($(IFS='|' && echo "${tests[*]}"))\$" --no-tests=error --output-on-failure \
       --parallel "$(nproc)"

@@ -1,7 +1,7 @@
 // Builds bodies of core operations. Each call infers the result's type and shape, checks the operands (kContract naming
 // the operation) and appends a node. Integers where a Value is expected become scalar constants of the other operand's
-// type. Of two operands that are made by calls one gets a statement of its own: compilers evaluate arguments in orders
-// of their own, and the order of nodes is part of a body's key.
+// type. Of two operands that are made by calls, scalars included, one gets a statement of its own: compilers evaluate
+// arguments in orders of their own, and the order of nodes and values is part of a body's key.
 #pragma once
 #include <initializer_list>
 #include <string>

@@ -134,7 +134,8 @@ Body i_softmax_body(double scale, int bits) {
 Var i_sqrt(BodyBuilder& b, Var n) {
   // The number of bits of n is 62 - k; the start is 2^ceil(bits / 2), above the root by less than a factor of two.
   const Var k = b.normalize(n, 61).second;
-  Var x = b.shl(b.scalar(kI64, 1), b.shr(b.sub(63, k), 1, Rounding::kFloor));
+  const Var half = b.shr(b.sub(63, k), 1, Rounding::kFloor);
+  Var x = b.shl(b.scalar(kI64, 1), half);
   // From above, an iteration falls until it meets the floor, and min keeps it there.
   for (int i = 0; i < 8; ++i) {
     const Var next = b.shr(b.add(x, b.div(n, x)), 1, Rounding::kFloor);

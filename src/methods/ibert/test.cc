@@ -449,13 +449,20 @@ Recipe recipe_of(const std::string& file, const std::string& rules = "") {
   return parse_recipe(read_file(path, 1 << 20) + rules, path, registry().vocabulary());
 }
 
-// Whole models with each form: integers only, near float, and the same codes by every executor.
 // Whatever compiler made this program (graph/bodies/test.cc).
-TEST(IGelu, BodiesHaveTheSameKeysEverywhere) {
-  EXPECT_EQ(ibert::i_gelu_body(encoding(0.05), encoding(0.04), Form::kPaper).key(), "i_gelu@1:f94b7a509657bfc4");
-  EXPECT_EQ(ibert::i_gelu_body(encoding(0.05), encoding(0.04), Form::kRefined).key(), "i_gelu@1:5727bdd3ed583ab8");
+TEST(IBertBodies, HaveTheSameKeysEverywhere) {
+  const std::pair<Body, const char*> bodies[] = {
+      {ibert::i_gelu_body(encoding(0.05), encoding(0.04), Form::kPaper), "i_gelu@1:f94b7a509657bfc4"},
+      {ibert::i_gelu_body(encoding(0.05), encoding(0.04), Form::kRefined), "i_gelu@1:5727bdd3ed583ab8"},
+      {ibert::i_exp_body(1.0 / 16, 255, Form::kPaper), "i_exp@1:43f3497b306c8712"},
+      {ibert::i_exp_body(1.0 / 16, 255, Form::kRefined), "i_exp@1:9386f01f4420710f"},
+      {ibert::i_softmax_body(1.0 / 16, 8), "i_softmax@1:4b602c823b567f26"},
+      {ibert::i_softmax_body(1.0 / 16, 16), "i_softmax@1:76bbf732aeab040a"},
+      {add_norm_body(384, {DataType::kI8, DataType::kI16}, ibert::paper_norm), "add_norm@1:44f5309ecfa6f7c1"}};
+  for (const auto& [body, key] : bodies) EXPECT_EQ(body.key(), key);
 }
 
+// Whole models with each form: integers only, near float, and the same codes by every executor.
 TEST(IBertRecipe, QuantizesAnEncoder) {
   const test::ToyEncoder toy;
   const Graph real = toy.graph();

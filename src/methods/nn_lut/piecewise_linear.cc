@@ -188,8 +188,8 @@ Body table_body(const Table& table, Interval range, double ratio, int64_t zero, 
   const Var slope = b.lookup(b.constant(constant(DataType::kI16, table.slope)), segment);
   const Var intercept = b.lookup(b.constant(constant(DataType::kI32, table.intercept)), segment);
   const Var line = b.add(b.mul(b.cast(slope, DataType::kI32), x), intercept);
-  const Var code =
-      b.mul_shift(line, b.scalar(DataType::kI32, requantize.m), b.scalar(DataType::kU8, requantize.s), DataType::kI64);
+  const Var s = b.scalar(DataType::kU8, requantize.s), m = b.scalar(DataType::kI32, requantize.m);
+  const Var code = b.mul_shift(line, m, s, DataType::kI64);
   b.output(b.cast(b.clamp(b.add(code, zero), codes.lo, codes.hi), DataType::kI32), "y");
   return {1, b.build()};
 }
