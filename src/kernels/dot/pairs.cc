@@ -28,13 +28,15 @@ PairBound pair_bound(const PanelSource& b) {
 // The weights of one panel as arrange_pair_block wants them: whole blocks, the last one from K - 16 on.
 class PanelColumns {
  public:
-  explicit PanelColumns(const PanelSource& b) : b_(b), padded_(b.K < kPairBlock ? kPairBlock * kPairColumns : 0) {}
+  explicit PanelColumns(const PanelSource& b)
+      : b_(b), padded_(b.K < kPairBlock ? kPairBlock * kPairColumns : 0), zeros_(std::max<int64_t>(b.K, kPairBlock)) {}
 
   void move_to(int64_t panel) {
     for (int c = 0; c < kPairColumns; ++c) {
       const int64_t row = b_.columns[panel * kPairColumns + c];
-      const std::byte* from = row < 0 ? nullptr : b_.b + row * b_.ldb;
-      if (from && !padded_.empty()) from = static_cast<std::byte*>(std::memcpy(&padded_[c * kPairBlock], from, b_.K));
+      const std::byte* from = row < 0 ? zeros_.data() : b_.b + row * b_.ldb;
+      if (row >= 0 && !padded_.empty())
+        from = static_cast<std::byte*>(std::memcpy(&padded_[c * kPairBlock], from, b_.K));
       columns_[c] = reinterpret_cast<const int8_t*>(from);
     }
   }
@@ -46,7 +48,7 @@ class PanelColumns {
  private:
   const PanelSource& b_;
   const int8_t* columns_[kPairColumns];
-  std::vector<std::byte> padded_;
+  std::vector<std::byte> padded_, zeros_;
 };
 
 struct PanelSize {
@@ -147,8 +149,13 @@ PairOrders find_pair_orders(const PanelSource& b) {
   PairOrders orders{pair_bound(b), std::vector<PairBlock>(count * blocks)};
   for (int64_t p = 0; p < count; ++p) {
     source.move_to(p);
-    for (int64_t i = 0; i < blocks; ++i)
-      arrange_pair_block(source.columns(), source.k(i), source.skip(i), orders.bound, &orders.blocks[p * blocks + i]);
+    for (int64_t i = 0; i < blocks; i += kPairBlocksAtOnce) {
+      int64_t k[kPairBlocksAtOnce];
+      int skip[kPairBlocksAtOnce], some = 0;
+      for (; some < kPairBlocksAtOnce && i + some < blocks; ++some)
+        k[some] = source.k(i + some), skip[some] = source.skip(i + some);
+      arrange_pair_blocks(source.columns(), k, skip, some, orders.bound, &orders.blocks[p * blocks + i]);
+    }
   }
   return orders;
 }

@@ -70,9 +70,11 @@ struct PairExcess {
   int32_t place;  // of the block
 };
 
-// The steps of packing that are written for AVX2. `columns` are the 16-k blocks of kPairColumns rows of weights, null
-// for zeros, by place in the panel; their first `skip` k's count as zeros.
-void arrange_pair_block(const int8_t* const* columns, int64_t k, int skip, PairBound bound, PairBlock* block);
+// The steps of packing that are written for AVX2. `columns` are kPairColumns rows of weights by place in the panel, of
+// which 16 from k on are read; the first `skip` of these count as zeros.
+inline constexpr int kPairBlocksAtOnce = 4;  // whose searches, each a chain of choices, overlap
+void arrange_pair_blocks(const int8_t* const* columns, const int64_t* k, const int* skip, int count, PairBound bound,
+                         PairBlock* blocks);
 // Writes the four groups of a block and the excess of its unsafe pairs.
 void pack_pair_block(const int8_t* const* columns, int64_t k, int skip, PairBound bound, const PairBlock& block,
                      std::byte* groups, PairExcess* excess);

@@ -23,12 +23,10 @@ void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x
 // 8j + 4 .. 8j + 7 there in the high half: what unpacking within halves makes into groups (interleave).
 void transpose(const int8_t* const* columns, int64_t k, int skip, __m256i rows[kPairBlock]) {
   __m256i from[kPairBlock];
-  const auto block_of = [&](int column) {
-    return columns[column] ? load128(columns[column] + k) : _mm_setzero_si128();
-  };
   for (int i = 0; i < kPairBlock; ++i) {
     const int column = i / 4 * 8 + i % 4;
-    from[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(block_of(column)), block_of(column + 4), 1);
+    from[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(columns[column] + k)),
+                                      load128(columns[column + 4] + k), 1);
   }
   for (int round = 0; round < 4; ++round) {
     for (int i = 0; i < kPairBlock / 2; ++i) {
@@ -49,49 +47,145 @@ void interleave(const __m256i rows[4], std::byte* group) {
   store(group + 96, _mm256_unpackhi_epi16(high01, high23));
 }
 
-// 1, 2, 4 or 8 k's that one sum takes together: the sums of their weights of each sign, by column, and the k's, one a
-// byte, with bit 7 where the weights count negated.
-struct Node {
-  __m256i positive, negative;
-  uint64_t members;
-};
-
-// Member by member: compilers copy a struct by halves of a vector, which cannot be forwarded to loads of whole ones.
-Node copy(const Node& x) { return {x.positive, x.negative, x.members}; }
-
 __m256i negate(__m256i x) { return _mm256_sub_epi8(_mm256_setzero_si256(), x); }
 
-Node node_of(__m256i weights, int k) {
-  const __m256i zero = _mm256_setzero_si256();
-  return {_mm256_max_epi8(weights, zero), negate(_mm256_min_epi8(weights, zero)), static_cast<uint64_t>(k)};
-}
+// 1, 2, 4 or 8 k's that one sum takes together: one a byte, with bit 7 where its weights count negated.
+using Members = uint64_t;
+constexpr Members kNegated = 0x8080808080808080u;
 
-Node none() { return {_mm256_setzero_si256(), _mm256_setzero_si256(), 0}; }
-
-Node flipped(const Node& x) { return {x.negative, x.positive, x.members ^ 0x8080808080808080u}; }
-
-// `size` k's of each. Sums saturate at 255, which no bound allows.
-Node joined(const Node& a, const Node& b, int size) {
+// `size` k's of each.
+Members joined(Members a, Members b, int size) {
   const uint64_t own = (uint64_t{1} << (8 * size)) - 1;
-  return {_mm256_adds_epu8(a.positive, b.positive), _mm256_adds_epu8(a.negative, b.negative),
-          (a.members & own) | (b.members << (8 * size))};
+  return (a & own) | (b << (8 * size));
 }
 
-// Byte i: the largest byte of v[i]. Halves that are interleaved keep their vectors apart while they shrink.
-__m128i largest_of_each(const __m256i v[16]) {
-  const auto shrink = [](__m256i a, __m256i b) {
-    return _mm256_max_epu8(_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
-  };
-  __m256i x[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i)
-    x[i] = _mm256_max_epu8(_mm256_permute2x128_si256(v[i], v[i + 8], 0x20),
-                           _mm256_permute2x128_si256(v[i], v[i + 8], 0x31));
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) x[i] = shrink(x[i], x[i + 4]);
-  const __m256i all = shrink(shrink(x[0], x[2]), shrink(x[1], x[3]));
-  const __m256i eights = _mm256_max_epu8(all, _mm256_srli_si256(all, 8));
-  return _mm_unpacklo_epi64(_mm256_castsi256_si128(eights), _mm256_extracti128_si256(eights, 1));
+// Two columns a vector, one in each half, so that what is sought for each k or pair is a byte of its own in all of
+// them.
+constexpr int kColumnPairs = kPairColumns / 2;
+
+// The weights of 16 k's: their sizes, and all ones where they are negative.
+struct Singles {
+  __m256i size[kColumnPairs], negative[kColumnPairs];
+};
+
+// Sums of up to eight nodes: of positive weights in bytes 0..7, of negative ones in bytes 8..15. They saturate at 255,
+// which no bound allows.
+struct NodeSums {
+  __m256i sums[kColumnPairs];
+};
+
+__m128i larger_half(__m256i x) { return _mm_max_epu8(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)); }
+__m256i twice(__m128i x) { return _mm256_broadcastsi128_si256(x); }
+
+Singles load_singles(const int8_t* const* columns, int64_t k, int skip) {
+  const __m128i index = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m256i own = twice(_mm_cmpgt_epi8(index, _mm_set1_epi8(static_cast<char>(skip - 1))));
+  Singles s;
+  for (int c = 0; c < kColumnPairs; ++c) {
+    const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(columns[2 * c] + k)),
+                                                 load128(columns[2 * c + 1] + k), 1);
+    const __m256i weights = _mm256_and_si256(both, own);
+    s.size[c] = _mm256_abs_epi8(weights);
+    s.negative[c] = _mm256_cmpgt_epi8(_mm256_setzero_si256(), weights);
+  }
+  return s;
+}
+
+// Whether the sums of k 0..7 and of k 8..15 are safe as they are.
+bool are_safe(const Singles& s, PairBound bound) {
+  const __m256i zero = _mm256_setzero_si256(), most = _mm256_set1_epi16(bound.sum);
+  for (int c = 0; c < kColumnPairs; ++c) {
+    const __m256i positive = _mm256_sad_epu8(_mm256_andnot_si256(s.negative[c], s.size[c]), zero);
+    const __m256i negative = _mm256_sad_epu8(_mm256_and_si256(s.negative[c], s.size[c]), zero);
+    const __m256i over = _mm256_cmpgt_epi16(_mm256_max_epi16(positive, negative), most);
+    if (!_mm256_testz_si256(over, over)) return false;
+  }
+  return true;
+}
+
+// The largest size of each k.
+__m128i weights_of(const Singles& s) {
+  __m256i largest = s.size[0];
+  for (int c = 1; c < kColumnPairs; ++c) largest = _mm256_max_epu8(largest, s.size[c]);
+  return larger_half(largest);
+}
+
+// from[rank]: the index of a weight, of n with `count` in use. The heaviest comes first, of equal ones the first.
+template <int n>
+void sort(__m128i weights, int count, uint8_t from[16]) {
+  // Keys hold a weight above the index from the last on; those of no node are below all others.
+  const __m256i index = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m256i weight = _mm256_slli_epi16(_mm256_cvtepu8_epi16(weights), 4);
+  const __m256i is_node = _mm256_cmpgt_epi16(_mm256_set1_epi16(static_cast<short>(count)), index);
+  const __m256i key = _mm256_sub_epi16(
+      _mm256_blendv_epi8(_mm256_set1_epi16(-1), _mm256_add_epi16(weight, _mm256_set1_epi16(15)), is_node), index);
+  alignas(32) int16_t keys[16], rank[16];
+  store(keys, key);
+  asm volatile("" : : : "memory");  // or each would be taken out of the register, and the ranks too
+  __m256i before = _mm256_setzero_si256();
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) before = _mm256_sub_epi16(before, _mm256_cmpgt_epi16(_mm256_set1_epi16(keys[i]), key));
+  store(rank, before);
+  asm volatile("" : : : "memory");
+  for (int i = 0; i < n; ++i) from[rank[i]] = static_cast<uint8_t>(i);
+}
+
+// Two nodes that are joined, the second one flipped or not.
+struct Join {
+  uint8_t first, second;
+  bool flip;
+};
+
+// Nodes joined two by two.
+struct Joined {
+  Join joins[kPairBlock / 2];  // the safe ones, by rank
+  Members safe[kPairBlock / 2], alone[kPairBlock];
+  alignas(16) uint8_t weight[16] = {};  // of the safe ones
+  int count = 0, lonely = 0;            // how many are safe, and alone
+  __m128i weights() const { return load128(weight); }
+};
+
+// The sums of pairs of single k's.
+NodeSums sums_of(const Singles& s, const Join* joins, int count) {
+  constexpr uint8_t kNone = 0x80;
+  // Of positive weights and of negative ones: where those of the pairs' sums come from.
+  alignas(16) uint8_t first[2][16], second[2][16];
+  std::memset(first, kNone, sizeof first);
+  std::memset(second, kNone, sizeof second);
+  for (int i = 0; i < count; ++i) {
+    first[0][i] = first[1][8 + i] = joins[i].first;
+    second[joins[i].flip][i] = second[!joins[i].flip][8 + i] = joins[i].second;
+  }
+  const __m256i of_first[] = {twice(load128(first[0])), twice(load128(first[1]))};
+  const __m256i of_second[] = {twice(load128(second[0])), twice(load128(second[1]))};
+  NodeSums result;
+  for (int c = 0; c < kColumnPairs; ++c) {
+    const __m256i positive = _mm256_andnot_si256(s.negative[c], s.size[c]);
+    const __m256i negative = _mm256_and_si256(s.negative[c], s.size[c]);
+    const auto take = [&](const __m256i* from) {
+      return _mm256_or_si256(_mm256_shuffle_epi8(positive, from[0]), _mm256_shuffle_epi8(negative, from[1]));
+    };
+    result.sums[c] = _mm256_adds_epu8(take(of_first), take(of_second));
+  }
+  return result;
+}
+
+// The same of joined nodes.
+NodeSums sums_of(const NodeSums& s, const Join* joins, int count) {
+  constexpr uint8_t kNone = 0x80;
+  alignas(16) uint8_t first[16], second[16];
+  std::memset(first, kNone, sizeof first);
+  std::memset(second, kNone, sizeof second);
+  for (int i = 0; i < count; ++i) {
+    first[i] = joins[i].first, first[8 + i] = joins[i].first + 8;
+    second[i + 8 * joins[i].flip] = joins[i].second, second[i + 8 * !joins[i].flip] = joins[i].second + 8;
+  }
+  const __m256i of_first = twice(load128(first)), of_second = twice(load128(second));
+  NodeSums result;
+  for (int c = 0; c < kColumnPairs; ++c)
+    result.sums[c] =
+        _mm256_adds_epu8(_mm256_shuffle_epi8(s.sums[c], of_first), _mm256_shuffle_epi8(s.sums[c], of_second));
+  return result;
 }
 
 // n is 8 or 16: up to n nodes, the heaviest first, and the largest sum of every two of them, straight and with the
@@ -100,30 +194,33 @@ __m128i largest_of_each(const __m256i v[16]) {
 template <int n>
 class Candidates {
  public:
-  // `weights`: the largest sum of each node alone, one a byte. Of equal ones the first comes first.
-  Candidates(const Node* nodes, __m128i weights, int count, bool both) : count_(count) {
-    // Keys hold a weight above the index from the last on; those of no node are below all others.
-    const __m256i index = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m256i weight = _mm256_slli_epi16(_mm256_cvtepu8_epi16(weights), 4);
-    const __m256i is_node = _mm256_cmpgt_epi16(_mm256_set1_epi16(static_cast<short>(count)), index);
-    const __m256i key = _mm256_sub_epi16(
-        _mm256_blendv_epi8(_mm256_set1_epi16(-1), _mm256_add_epi16(weight, _mm256_set1_epi16(15)), is_node), index);
-    alignas(32) int16_t keys[16], rank[16];
-    store(keys, key);
-    asm volatile("" : : : "memory");  // or each would be taken out of the register, and the ranks too
-    __m256i before = _mm256_setzero_si256();
-#pragma GCC unroll 16
-    for (int i = 0; i < n; ++i) before = _mm256_sub_epi16(before, _mm256_cmpgt_epi16(_mm256_set1_epi16(keys[i]), key));
-    store(rank, before);
-    asm volatile("" : : : "memory");
+  // The single k's. Sorts them too.
+  void take(Singles* singles, bool both) requires(n == 16) {
+    count_ = n;
+    const __m128i weights = weights_of(*singles);
     alignas(16) uint8_t from[16];
-    for (int i = 0; i < n; ++i) from[rank[i]] = static_cast<uint8_t>(i);
-    for (int i = 0; i < count; ++i) node_[i] = copy(nodes[from[i]]);
-    for (int i = count; i < n; ++i) node_[i] = none();
-    find_sums(both);
+    sort<n>(weights, n, from);
+    const __m128i order = load128(from);
+    for (int c = 0; c < kColumnPairs; ++c) {
+      singles->size[c] = _mm256_shuffle_epi8(singles->size[c], twice(order));
+      singles->negative[c] = _mm256_shuffle_epi8(singles->negative[c], twice(order));
+    }
+    for (int i = 0; i < n; ++i) members_[i] = from[i];
+    find_sums(*singles, _mm_shuffle_epi8(weights, order), both);
+  }
+  // What was joined before out of nodes whose sums, or weights, are `from`; `sums` are theirs.
+  template <class Sums>
+  void take(const Joined& joined, const Sums& from, NodeSums* sums, bool both) requires(n == 8) {
+    count_ = joined.count;
+    alignas(16) uint8_t order[16];
+    sort<n>(joined.weights(), count_, order);
+    Join joins[n];
+    for (int i = 0; i < count_; ++i) members_[i] = joined.safe[order[i]], joins[i] = joined.joins[order[i]];
+    *sums = sums_of(from, joins, count_);
+    find_sums(*sums, both);
   }
 
-  const Node& node(int i) const { return node_[i]; }
+  Members members(int i) const { return members_[i]; }
   int count() const { return count_; }
 
   // The partner of node i among those of `left` behind it, with the lowest sum: the sum above the partner, plus 128 if
@@ -145,41 +242,102 @@ class Candidates {
   // Bits of the nodes behind i that make a safe sum with it.
   uint32_t safe_straight(int i, PairBound bound) const { return safe(straight_[i], i, bound); }
   uint32_t safe_flipped(int i, PairBound bound) const { return safe(flipped_[i], i, bound); }
+  uint8_t straight(int i, int j) const { return straight_[i][j]; }
+  uint8_t flipped(int i, int j) const { return flipped_[i][j]; }
 
  private:
-  // 16 sums at a time: a row of n = 16, two of n = 8. The places of row r up to r, which are of no use, belong to row
-  // n - 1 - r, whose own are as many.
-  void find_sums(bool both) {
-    constexpr int kRows = 16 / n;
-    const __m128i reverse = n == 16 ? _mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-                                    : _mm_setr_epi8(7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8);
-    for (int top = 0; top < n / 2; top += kRows) {
-      __m256i straight[16], flipped[16];
-#pragma GCC unroll 16
-      for (int l = 0; l < 16; ++l) {
-        const unsigned r = static_cast<unsigned>(top + l / n), c = l % n;
-        const unsigned of_a = c > r ? r : n - 1 - r, of_b = c > r ? c : n - 1 - c;
-        const Node &a = node_[of_a % n], &b = node_[of_b % n];  // gcc 12 fears -1
-        straight[l] =
-            _mm256_max_epu8(_mm256_adds_epu8(a.positive, b.positive), _mm256_adds_epu8(a.negative, b.negative));
-        flipped[l] =
-            _mm256_max_epu8(_mm256_adds_epu8(a.positive, b.negative), _mm256_adds_epu8(a.negative, b.positive));
-      }
-      const auto put = [&](uint8_t(*sums)[16], __m128i found) {
-        const __m128i back = _mm_shuffle_epi8(found, reverse);
-        if constexpr (n == 16) {
-          store128(sums[top], found);
-          store128(sums[n - 1 - top], back);
-        } else {
-          _mm_storel_epi64(reinterpret_cast<__m128i*>(sums[top]), found);
-          _mm_storel_epi64(reinterpret_cast<__m128i*>(sums[n - 1 - top]), back);
-          _mm_storel_epi64(reinterpret_cast<__m128i*>(sums[top + 1]), _mm_srli_si128(found, 8));
-          _mm_storel_epi64(reinterpret_cast<__m128i*>(sums[n - 2 - top]), _mm_srli_si128(back, 8));
-        }
-      };
-      put(straight_, largest_of_each(straight));
-      put(flipped_, both ? largest_of_each(flipped) : _mm_set1_epi8(-1));
+  // In a column where two weights have one sign, their sizes add up straight; where they differ, flipped. Elsewhere the
+  // larger of them counts, which is at most the larger of the weights; and no largest sum is below that.
+  void find_sums(const Singles& s, __m128i weights, bool both) {
+    __m256i rows[16];  // by distance d: of k and k + d modulo 16 in byte k, straight in the lower half
+    rows[0] = _mm256_setzero_si256();
+    find_sums_from<1>(s, rows);
+    find_sums_from<3>(s, rows);
+    find_sums_from<5>(s, rows);
+    find_sums_from<7>(s, rows);
+    transpose(rows);  // rows[k]: by distance
+    const __m128i index = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    alignas(16) uint8_t weight[16];
+    store128(weight, weights);
+    for (int k = 0; k < 16; ++k) {
+      const __m128i from = _mm_and_si128(_mm_sub_epi8(index, _mm_set1_epi8(static_cast<char>(k))), _mm_set1_epi8(15));
+      const __m128i least = _mm_max_epu8(weights, _mm_set1_epi8(static_cast<char>(weight[k])));
+      const __m256i sums = _mm256_max_epu8(_mm256_shuffle_epi8(rows[k], twice(from)), twice(least));
+      store128(straight_[k], _mm256_castsi256_si128(sums));
+      store128(flipped_[k], both ? _mm256_extracti128_si256(sums, 1) : _mm_set1_epi8(-1));
     }
+  }
+
+  // Two distances at once, which share what they read.
+  template <int kFirst>
+  static void find_sums_from(const Singles& s, __m256i rows[16]) {
+    __m256i straight[2] = {}, flipped[2] = {};
+    for (int c = 0; c < kColumnPairs; ++c) {
+      add_distance<kFirst>(s.size[c], s.negative[c], straight[0], flipped[0]);
+      add_distance<kFirst + 1>(s.size[c], s.negative[c], straight[1], flipped[1]);
+    }
+    put_distance<kFirst>(straight[0], flipped[0], rows);
+    put_distance<kFirst + 1>(straight[1], flipped[1], rows);
+  }
+  template <int kDistance>
+  static void add_distance(__m256i size, __m256i negative, __m256i& straight, __m256i& flipped) {
+    const __m256i sum = _mm256_adds_epu8(size, _mm256_alignr_epi8(size, size, kDistance));
+    const __m256i differ = _mm256_xor_si256(negative, _mm256_alignr_epi8(negative, negative, kDistance));
+    straight = _mm256_max_epu8(straight, _mm256_andnot_si256(differ, sum));
+    flipped = _mm256_max_epu8(flipped, _mm256_and_si256(differ, sum));
+  }
+  template <int kDistance>
+  static void put_distance(__m256i straight, __m256i flipped, __m256i rows[16]) {
+    const __m256i row = _mm256_max_epu8(_mm256_permute2x128_si256(straight, flipped, 0x20),
+                                        _mm256_permute2x128_si256(straight, flipped, 0x31));
+    rows[kDistance] = row;
+    rows[16 - kDistance] = _mm256_alignr_epi8(row, row, 16 - kDistance);
+  }
+
+  static void transpose(__m256i rows[16]) {
+    __m256i to[16];
+    for (int round = 0; round < 4; ++round) {
+      for (int i = 0; i < 8; ++i) {
+        to[2 * i] = _mm256_unpacklo_epi8(rows[i], rows[i + 8]);
+        to[2 * i + 1] = _mm256_unpackhi_epi8(rows[i], rows[i + 8]);
+      }
+      for (int i = 0; i < 16; ++i) rows[i] = to[i];
+    }
+  }
+
+  void find_sums(const NodeSums& s, bool both) {
+    alignas(16) static constexpr uint8_t kPartner[2][4][16] = {
+        {{1, 2, 3, 4, 5, 6, 7, 0, 9, 10, 11, 12, 13, 14, 15, 8},
+         {2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9},
+         {3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10},
+         {4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11}},
+        {{9, 10, 11, 12, 13, 14, 15, 8, 1, 2, 3, 4, 5, 6, 7, 0},
+         {10, 11, 12, 13, 14, 15, 8, 9, 2, 3, 4, 5, 6, 7, 0, 1},
+         {11, 12, 13, 14, 15, 8, 9, 10, 3, 4, 5, 6, 7, 0, 1, 2},
+         {12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3}}};
+    alignas(16) uint8_t sums[2][5][16];  // straight, flipped; by distance
+    for (int flip = 0; flip <= both; ++flip) {
+      __m256i partner[4], largest[4] = {};
+      for (int d = 0; d < 4; ++d) partner[d] = twice(load128(kPartner[flip][d]));
+      for (const __m256i x : s.sums)
+#pragma GCC unroll 4
+        for (int d = 0; d < 4; ++d)
+          largest[d] = _mm256_max_epu8(largest[d], _mm256_adds_epu8(x, _mm256_shuffle_epi8(x, partner[d])));
+      for (int d = 0; d < 4; ++d) {
+        const __m128i half = larger_half(largest[d]);
+        store128(sums[flip][d + 1], _mm_max_epu8(half, _mm_srli_si128(half, 8)));
+      }
+    }
+    std::memset(straight_, -1, sizeof straight_);
+    std::memset(flipped_, -1, sizeof flipped_);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+#pragma GCC unroll 8
+      for (int j = i + 1; j < 8; ++j) {
+        const int d = j - i <= 4 ? j - i : 8 - (j - i), first = j - i <= 4 ? i : j;
+        straight_[i][j] = sums[0][d][first];
+        if (both) flipped_[i][j] = sums[1][d][first];
+      }
   }
 
   uint32_t safe(const uint8_t* sums, int i, PairBound bound) const {
@@ -189,16 +347,8 @@ class Candidates {
   }
 
   int count_;
-  Node node_[n];
+  Members members_[n];
   alignas(16) uint8_t straight_[n][16], flipped_[n][16];
-};
-
-// Nodes joined two by two.
-struct Joined {
-  Node safe[kPairBlock / 2], alone[kPairBlock];
-  alignas(16) uint8_t weight[16] = {};  // of the safe ones
-  int count = 0, lonely = 0;            // how many are safe, and alone
-  __m128i weights() const { return load128(weight); }
 };
 
 // Joins candidates of `size` k's, the heaviest first with the partner that leaves the lowest sums. What no partner
@@ -211,13 +361,15 @@ void join(const Candidates<n>& from, int size, PairBound bound, Joined* to) {
     left &= left - 1;
     const uint32_t best = from.best(i, left);
     if (best >> 8 > bound.sum) {
-      to->alone[to->lonely++] = copy(from.node(i));
+      to->alone[to->lonely++] = from.members(i);
       continue;
     }
     const int j = best & 15;
+    const bool flip = best & 128;
     left &= ~(1u << j);
     to->weight[to->count] = static_cast<uint8_t>(best >> 8);
-    to->safe[to->count++] = joined(from.node(i), best & 128 ? flipped(from.node(j)) : copy(from.node(j)), size);
+    to->joins[to->count] = {static_cast<uint8_t>(i), static_cast<uint8_t>(j), flip};
+    to->safe[to->count++] = joined(from.members(i), flip ? from.members(j) ^ kNegated : from.members(j), size);
   }
 }
 
@@ -242,22 +394,18 @@ void join_most(const Candidates<kPairBlock>& from, PairBound bound, Joined* to) 
     left &= ~(1u << (best & 15));
     return static_cast<int>(best & 15);
   };
-  const auto sum_of = [](const Node& x) {
-    const __m256i v[16] = {_mm256_max_epu8(x.positive, x.negative)};
-    return static_cast<uint8_t>(_mm_cvtsi128_si32(largest_of_each(v)));
-  };
   to->count = to->lonely = 0;
   while (left != 0) {
     const int i = take_rarest(left);
     if ((partners[i] & left) == 0) {
-      to->alone[to->lonely++] = copy(from.node(i));
+      to->alone[to->lonely++] = from.members(i);
       continue;
     }
-    const int j = take_rarest(partners[i] & left);
-    const bool same = straight[std::min(i, j)] >> std::max(i, j) & 1;
-    Node& pair = to->safe[to->count];
-    pair = joined(from.node(i), same ? copy(from.node(j)) : flipped(from.node(j)), 1);
-    to->weight[to->count++] = sum_of(pair);
+    const int j = take_rarest(partners[i] & left), first = std::min(i, j), last = std::max(i, j);
+    const bool flip = !(straight[first] >> last & 1);
+    to->weight[to->count] = flip ? from.flipped(first, last) : from.straight(first, last);
+    to->joins[to->count] = {static_cast<uint8_t>(i), static_cast<uint8_t>(j), flip};
+    to->safe[to->count++] = joined(from.members(i), flip ? from.members(j) ^ kNegated : from.members(j), 1);
   }
 }
 
@@ -265,73 +413,83 @@ void join_most(const Candidates<kPairBlock>& from, PairBound bound, Joined* to) 
 struct Order {
   uint8_t members[kPairBlock];
   int count = 0;
-  void add(const Node* nodes, int n, int size) {
-    for (int i = 0; i < n; ++i, count += size) std::memcpy(members + count, &nodes[i].members, size);
+  void add(const Members* nodes, int n, int size) {
+    for (int i = 0; i < n; ++i, count += size) std::memcpy(members + count, &nodes[i], size);
   }
 };
 
-PairForm find_order(const __m256i rows[kPairBlock], PairBound bound, Order* order, int* unsafe) {
-  Node single[kPairBlock];
-  for (int k = 0; k < kPairBlock; ++k) single[k] = node_of(rows[k], k);
-  *unsafe = 0;
-
-  // Small weights need no search.
-  Node halves[2];
-  for (int h = 0; h < 2; ++h) {
-    const Node* k = single + 8 * h;
-    const auto four = [&](int i) { return joined(joined(k[i], k[i + 1], 1), joined(k[i + 2], k[i + 3], 1), 2); };
-    halves[h] = joined(four(0), four(4), 4);
-  }
-  const __m256i most = _mm256_set1_epi8(static_cast<char>(bound.sum));
-  const __m256i largest = _mm256_max_epu8(_mm256_max_epu8(halves[0].positive, halves[0].negative),
-                                          _mm256_max_epu8(halves[1].positive, halves[1].negative));
-  const __m256i over = _mm256_subs_epu8(largest, most);
-  if (_mm256_testz_si256(over, over)) {
-    order->add(halves, 2, 8);
-    return kSums8;
-  }
-
-  __m256i magnitudes[kPairBlock];
-  for (int k = 0; k < kPairBlock; ++k) magnitudes[k] = _mm256_max_epu8(single[k].positive, single[k].negative);
-  const Candidates<16> singles(single, largest_of_each(magnitudes), kPairBlock, bound.both);
+// A block whose order is sought.
+struct Search {
+  PairBlock* block;
+  Singles singles;
+  NodeSums pair_sums, four_sums;
+  Candidates<16> single;
+  Candidates<8> pair, four;
   Joined pairs, fours, eights;
-  join(singles, 1, bound, &pairs);
-  if (pairs.lonely > 0) join_most(singles, bound, &pairs);
-  join(Candidates<8>(pairs.safe, pairs.weights(), pairs.count, bound.both), 2, bound, &fours);
-  if (fours.count == 4) {
-    join(Candidates<8>(fours.safe, fours.weights(), 4, bound.both), 4, bound, &eights);
-    const bool eight = eights.count == 2;
-    order->add(eight ? eights.safe : fours.safe, eight ? 2 : 4, eight ? 8 : 4);
-    return eight ? kSums8 : kSums4;
-  }
-  *unsafe = kPairBlock / 2 - pairs.count;
-  // A third sum of four is taken as two pairs.
-  order->add(fours.safe, fours.count, 4);
-  order->add(fours.alone, fours.lonely, 2);
-  order->add(pairs.alone, pairs.lonely, 1);
-  return fours.count >= 2 ? kSums4And2 : kSums2;
-}
+};
 
 // The place of the i-th pair of an order. A 16-bit lane sums places 0 and 1 or 2 and 3 of consecutive groups.
 int place_of(PairForm form, int i) {
   return form == kSums8 ? i % 4 * 4 + i / 4 * 2 : i / 4 * 8 + i % 2 * 4 + i / 2 % 2 * 2;
 }
 
-}  // namespace
-
-void arrange_pair_block(const int8_t* const* columns, int64_t k, int skip, PairBound bound, PairBlock* block) {
-  __m256i rows[kPairBlock];
-  transpose(columns, k, skip, rows);
-  Order order;
-  int unsafe;
-  const PairForm form = find_order(rows, bound, &order, &unsafe);
+void put_order(const Order& order, PairForm form, int unsafe, bool negated, PairBlock* block) {
   for (int i = 0; i < kPairBlock; ++i) {
     const int place = place_of(form, i / 2) + i % 2;
     block->source[place] = order.members[i] & 127;
-    block->negated[place] = bound.negated != (order.members[i] >> 7 != 0);
+    block->negated[place] = negated != (order.members[i] >> 7 != 0);
   }
   block->form = form;
   block->unsafe = static_cast<uint8_t>(unsafe);
+}
+
+void put_found(const Search& s, PairBound bound) {
+  Order order;
+  if (s.fours.count == 4) {
+    const bool eight = s.eights.count == 2;
+    order.add(eight ? s.eights.safe : s.fours.safe, eight ? 2 : 4, eight ? 8 : 4);
+    return put_order(order, eight ? kSums8 : kSums4, 0, bound.negated, s.block);
+  }
+  // A third sum of four is taken as two pairs.
+  order.add(s.fours.safe, s.fours.count, 4);
+  order.add(s.fours.alone, s.fours.lonely, 2);
+  order.add(s.pairs.alone, s.pairs.lonely, 1);
+  put_order(order, s.fours.count >= 2 ? kSums4And2 : kSums2, kPairBlock / 2 - s.pairs.count, bound.negated, s.block);
+}
+
+}  // namespace
+
+void arrange_pair_blocks(const int8_t* const* columns, const int64_t* k, const int* skip, int count, PairBound bound,
+                         PairBlock* blocks) {
+  Search searches[kPairBlocksAtOnce];
+  int searched = 0;
+  for (int c = 0; c < kPairColumns; ++c)
+    _mm_prefetch(reinterpret_cast<const char*>(columns[c] + k[0] + 128), _MM_HINT_T0);
+  for (int i = 0; i < count; ++i) {
+    Search& s = searches[searched];
+    s.singles = load_singles(columns, k[i], skip[i]);
+    if (are_safe(s.singles, bound)) {  // small weights need no search
+      constexpr Members kHalves[] = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+      Order order;
+      order.add(kHalves, 2, 8);
+      put_order(order, kSums8, 0, bound.negated, blocks + i);
+      continue;
+    }
+    s.block = blocks + i;
+    ++searched;
+  }
+  const std::span<Search> all(searches, static_cast<size_t>(searched));
+  for (Search& s : all) s.single.take(&s.singles, bound.both);
+  for (Search& s : all) join(s.single, 1, bound, &s.pairs);
+  for (Search& s : all)
+    if (s.pairs.lonely > 0) join_most(s.single, bound, &s.pairs);
+  for (Search& s : all) s.pair.take(s.pairs, s.singles, &s.pair_sums, bound.both);
+  for (Search& s : all) join(s.pair, 2, bound, &s.fours);
+  for (Search& s : all)
+    if (s.fours.count == 4) s.four.take(s.fours, s.pair_sums, &s.four_sums, bound.both);
+  for (Search& s : all)
+    if (s.fours.count == 4) join(s.four, 4, bound, &s.eights);
+  for (const Search& s : all) put_found(s, bound);
 }
 
 void pack_pair_block(const int8_t* const* columns, int64_t k, int skip, PairBound bound, const PairBlock& block,
@@ -345,9 +503,11 @@ void pack_pair_block(const int8_t* const* columns, int64_t k, int skip, PairBoun
   const __m256i most = _mm256_set1_epi8(static_cast<char>(bound.sum));
   for (int i = kPairBlock / 2 - block.unsafe; i < kPairBlock / 2; ++i, ++excess) {
     const int place = place_of(static_cast<PairForm>(block.form), i);
-    const Node a = node_of(placed[place], 0), b = node_of(placed[place + 1], 0);
-    const __m256i over = _mm256_sub_epi8(_mm256_subs_epu8(b.positive, _mm256_subs_epu8(most, a.positive)),
-                                         _mm256_subs_epu8(b.negative, _mm256_subs_epu8(most, a.negative)));
+    const auto positive = [](__m256i x) { return _mm256_max_epi8(x, _mm256_setzero_si256()); };
+    const auto negative = [](__m256i x) { return negate(_mm256_min_epi8(x, _mm256_setzero_si256())); };
+    const __m256i a = placed[place], b = placed[place + 1];
+    const __m256i over = _mm256_sub_epi8(_mm256_subs_epu8(positive(b), _mm256_subs_epu8(most, positive(a))),
+                                         _mm256_subs_epu8(negative(b), _mm256_subs_epu8(most, negative(a))));
     placed[place + 1] = _mm256_sub_epi8(placed[place + 1], over);
     store(excess->weights, over);
     excess->place = place + 1;
