@@ -145,13 +145,14 @@ struct Joined {
   __m128i weights() const { return load128(weight); }
 };
 
+constexpr uint8_t kNothing = 0x80;  // the index with which a byte shuffle gives 0
+
 // The sums of pairs of single k's.
 NodeSums sums_of(const Singles& s, const Join* joins, int count) {
-  constexpr uint8_t kNone = 0x80;
   // Of positive weights and of negative ones: where those of the pairs' sums come from.
   alignas(16) uint8_t first[2][16], second[2][16];
-  std::memset(first, kNone, sizeof first);
-  std::memset(second, kNone, sizeof second);
+  std::memset(first, kNothing, sizeof first);
+  std::memset(second, kNothing, sizeof second);
   for (int i = 0; i < count; ++i) {
     first[0][i] = first[1][8 + i] = joins[i].first;
     second[joins[i].flip][i] = second[!joins[i].flip][8 + i] = joins[i].second;
@@ -172,10 +173,9 @@ NodeSums sums_of(const Singles& s, const Join* joins, int count) {
 
 // The same of joined nodes.
 NodeSums sums_of(const NodeSums& s, const Join* joins, int count) {
-  constexpr uint8_t kNone = 0x80;
   alignas(16) uint8_t first[16], second[16];
-  std::memset(first, kNone, sizeof first);
-  std::memset(second, kNone, sizeof second);
+  std::memset(first, kNothing, sizeof first);
+  std::memset(second, kNothing, sizeof second);
   for (int i = 0; i < count; ++i) {
     first[i] = joins[i].first, first[8 + i] = joins[i].first + 8;
     second[i + 8 * joins[i].flip] = joins[i].second, second[i + 8 * !joins[i].flip] = joins[i].second + 8;
@@ -208,7 +208,7 @@ class Candidates {
     for (int i = 0; i < n; ++i) members_[i] = from[i];
     find_sums(*singles, _mm_shuffle_epi8(weights, order), both);
   }
-  // What was joined before out of nodes whose sums, or weights, are `from`; `sums` are theirs.
+  // The nodes that were joined out of those of `from`. `sums` are theirs.
   template <class Sums>
   void take(const Joined& joined, const Sums& from, NodeSums* sums, bool both) requires(n == 8) {
     count_ = joined.count;
@@ -246,8 +246,8 @@ class Candidates {
   uint8_t flipped(int i, int j) const { return flipped_[i][j]; }
 
  private:
-  // In a column where two weights have one sign, their sizes add up straight; where they differ, flipped. Elsewhere the
-  // larger of them counts, which is at most the larger of the weights; and no largest sum is below that.
+  // Sizes add up straight in the columns where two weights have one sign, flipped in the others. Where they do not, the
+  // larger size counts, which is no more than the larger of both weights; and the largest sum is no less than that.
   void find_sums(const Singles& s, __m128i weights, bool both) {
     __m256i rows[16];  // by distance d: of k and k + d modulo 16 in byte k, straight in the lower half
     rows[0] = _mm256_setzero_si256();
@@ -463,7 +463,7 @@ void arrange_pair_blocks(const int8_t* const* columns, const int64_t* k, const i
                          PairBlock* blocks) {
   Search searches[kPairBlocksAtOnce];
   int searched = 0;
-  for (int c = 0; c < kPairColumns; ++c)
+  for (int c = 0; c < kPairColumns; ++c)  // more columns than processors follow by themselves
     _mm_prefetch(reinterpret_cast<const char*>(columns[c] + k[0] + 128), _MM_HINT_T0);
   for (int i = 0; i < count; ++i) {
     Search& s = searches[searched];
