@@ -25,7 +25,7 @@ PairBound pair_bound(const PanelSource& b) {
   return {sum(both ? most : least), negated < plain, both};
 }
 
-// The weights of one panel as arrange_pair_block wants them: whole blocks, the last one from K - 16 on.
+// The weights of one panel as arrange_pair_blocks wants them: whole blocks, the last one from K - 16 on.
 class PanelColumns {
  public:
   explicit PanelColumns(const PanelSource& b)
@@ -34,8 +34,9 @@ class PanelColumns {
   void move_to(int64_t panel) {
     for (int c = 0; c < kPairColumns; ++c) {
       const int64_t row = b_.columns[panel * kPairColumns + c];
-      const std::byte* from = row < 0 ? zeros_.data() : b_.b + row * b_.ldb;
-      if (row >= 0 && !padded_.empty())
+      const bool is_given = row >= 0 && b_.K > 0;
+      const std::byte* from = is_given ? b_.b + row * b_.ldb : zeros_.data();
+      if (is_given && !padded_.empty())
         from = static_cast<std::byte*>(std::memcpy(&padded_[c * kPairBlock], from, b_.K));
       columns_[c] = reinterpret_cast<const int8_t*>(from);
     }
