@@ -72,7 +72,9 @@ struct PairExcess {
 
 // The steps of packing that are written for AVX2. `columns` are kPairColumns rows of weights by place in the panel, of
 // which 16 from k on are read; the first `skip` of these count as zeros.
-inline constexpr int kPairBlocksAtOnce = 4;  // whose searches, each a chain of choices, overlap
+// Finds the orders of `count` blocks, at most kPairBlocksAtOnce, whose searches overlap: each is a chain of choices. k
+// and skip are one a block.
+inline constexpr int kPairBlocksAtOnce = 4;
 void arrange_pair_blocks(const int8_t* const* columns, const int64_t* k, const int* skip, int count, PairBound bound,
                          PairBlock* blocks);
 // Writes the four groups of a block and the excess of its unsafe pairs.
