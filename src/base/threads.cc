@@ -7,6 +7,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include "base/status.h"
 
 namespace dyadic {
@@ -27,6 +31,14 @@ void await_change(const std::atomic<T>& value, T old, int looks) {
 }
 
 }  // namespace
+
+int usable_processors() {
+#if defined(__linux__)
+  cpu_set_t set;  // of 1024; a machine of more has more than one
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
 
 struct ThreadPool::State {
   std::vector<std::thread> workers;
@@ -65,7 +77,7 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads < 1 || threads > 1024) fail(ErrorKind::kUsage, "threads must be 1..1024, not ", threads);
   // About 50 microseconds; more threads than processors would only keep each other from working.
-  state_->looks = threads <= static_cast<int>(std::thread::hardware_concurrency()) ? 2000 : 0;
+  state_->looks = threads <= usable_processors() ? 2000 : 0;
   for (int w = 1; w < threads; ++w) state_->workers.emplace_back([this, w] { state_->loop(w); });
 }
 

@@ -7,6 +7,10 @@
 
 namespace dyadic {
 
+// How many processors this thread and those that it starts may run on: those of the machine, or what `taskset` and the
+// like left of them. At least 1.
+int usable_processors();
+
 class ThreadPool {
  public:
   using Body = FunctionRef<void(int64_t begin, int64_t end, int worker)>;

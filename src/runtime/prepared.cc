@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/status.h"
+#include "base/threads.h"
 #include "graph/bodies/bodies.h"
 #include "graph/island.h"
 
@@ -56,7 +57,8 @@ bool is_same_attribute(const std::pair<const std::string, Attribute>& a,
 
 // Proves a model and makes kernels while its composites are prepared in order. One thread proves and then takes kernels
 // off a queue as the others do from the start; so does the caller, whenever the proof that it wants next is not there
-// yet, and in finish(). Where a process may use one processor only, the caller does it all.
+// yet, and at the end. Where the caller may use one processor only, it does it all, composite by composite:
+// the weights that a proof read are then in the caches when a kernel packs them.
 class Preparation {
  public:
   // `proof`: given already, or made here.
@@ -64,9 +66,8 @@ class Preparation {
       : model_(model), given_(std::move(proof)) {
     proofs_.reserve(model.main().nodes.size());
     const int nodes = static_cast<int>(model.main().nodes.size());
-    const int count = std::thread::hardware_concurrency() == 1 ? 0 : std::max(1, std::min(threads - 1, nodes - 1));
+    const int count = usable_processors() == 1 ? 0 : std::max(1, std::min(threads - 1, nodes - 1));
     threads_.reserve(static_cast<size_t>(count));
-    if (count == 0) prove();
     try {
       for (int i = 0; i < count; ++i)
         threads_.emplace_back([this, proves = i == 0] {
@@ -74,7 +75,6 @@ class Preparation {
           make_all();
         });
     } catch (const std::exception&) {  // no thread to be had, or no memory for it: fewer do
-      if (threads_.empty()) prove();
     }
   }
   ~Preparation() {
@@ -85,28 +85,26 @@ class Preparation {
   Preparation(const Preparation&) = delete;
   Preparation& operator=(const Preparation&) = delete;
 
-  // The proof of node n; throws the first error of proving or making.
-  const Ranges& proof(size_t n) {
-    if (given_) return given_->at(n);
-    std::unique_lock lock(mutex_);
-    while (!error_ && made_ <= n)
-      if (!make_one(lock)) changed_.wait(lock);
-    if (error_) std::rethrow_exception(error_);
-    return proofs_[n];
+  // Calls each(n, proof) for node after node and waits for all kernels; throws the first error of proving, of `each` or
+  // of making.
+  void run(FunctionRef<void(size_t, const Ranges&)> each) {
+    const size_t nodes = model_.main().nodes.size();
+    if (given_ || !threads_.empty()) {
+      for (size_t n = 0; n < nodes; ++n) each(n, proof(n));
+    } else {
+      size_t n = 0;
+      prove_model(model_, [&](const Ranges& proof) {
+        each(n++, proof);
+        make_queued();
+      });
+    }
+    finish();
   }
   // step.kernel will be what step.row makes of spec. The step must stay where it is.
   void make(Step& step, KernelSpec spec) {
     const std::lock_guard lock(mutex_);
     queue_.push_back({&step, std::move(spec)});
     changed_.notify_all();
-  }
-  // Waits for all kernels; throws the first error of proving or making.
-  void finish() {
-    close();
-    make_all();
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return busy_ == 0 || error_; });
-    if (error_) std::rethrow_exception(error_);
   }
 
  private:
@@ -115,6 +113,27 @@ class Preparation {
     KernelSpec spec;
   };
 
+  const Ranges& proof(size_t n) {
+    if (given_) return given_->at(n);
+    std::unique_lock lock(mutex_);
+    while (!error_ && made_ <= n)
+      if (!make_one(lock)) changed_.wait(lock);
+    if (error_) std::rethrow_exception(error_);
+    return proofs_[n];
+  }
+  void finish() {
+    close();
+    make_all();
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return busy_ == 0 || error_; });
+    if (error_) std::rethrow_exception(error_);
+  }
+  void make_queued() {
+    std::unique_lock lock(mutex_);
+    while (make_one(lock)) {
+    }
+    if (error_) std::rethrow_exception(error_);
+  }
   void prove() {
     if (given_) return;
     try {
@@ -196,8 +215,7 @@ Prepared::Prepared(std::shared_ptr<const Model> m, const SessionOptions& options
   const Graph& main = model->main();
   steps.reserve(main.nodes.size());
   Preparation preparation(*model, options.proof, options.threads);
-  for (size_t n = 0; n < main.nodes.size(); ++n) prepare(main.nodes[n], preparation.proof(n), options, preparation);
-  preparation.finish();
+  preparation.run([&](size_t n, const Ranges& proof) { prepare(main.nodes[n], proof, options, preparation); });
   find_separation();
 }
 

@@ -1,10 +1,14 @@
 // How a Session runs a batch: in blocks, by threads, in the caller's memory, without allocating.
+#include <sched.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <random>
 
+#include "base/threads.h"
 #include "runtime/container.h"
 #include "runtime/session.h"
 #include "support.h"
@@ -171,12 +175,48 @@ TEST(Session, ARunOfAShapeSeenBeforeAllocatesNothing) {
     }
 }
 
+// While it lives, this thread and those that it starts have the first processor of those they may use.
+class OneProcessor {
+ public:
+  OneProcessor() {
+    CPU_ZERO(&before_);
+    EXPECT_EQ(sched_getaffinity(0, sizeof before_, &before_), 0);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu)
+      if (CPU_ISSET(cpu, &before_)) CPU_SET(cpu, &one);
+    EXPECT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  }
+  ~OneProcessor() { sched_setaffinity(0, sizeof before_, &before_); }
+  OneProcessor(const OneProcessor&) = delete;
+  OneProcessor& operator=(const OneProcessor&) = delete;
+
+ private:
+  cpu_set_t before_;
+};
+
+TEST(Session, IsPreparedOnOneProcessorAsOnSeveral) {
+  std::mt19937_64 random(test::seed());
+  const Feeds feeds = batch(random, {5, 6, 17});
+  const Session several(tiny(), {});
+  const Tensor expected = Session(tiny(), {}).run(feeds).at("embedding");
+  const OneProcessor one;
+  ASSERT_EQ(usable_processors(), 1);
+  for (const int threads : {1, 2}) {
+    Session session(tiny(), {.threads = threads});
+    EXPECT_EQ(session.explain(), several.explain());
+    EXPECT_EQ(session.run(feeds).at("embedding"), expected);
+  }
+}
+
 // At any allocation, alone or with all that follow, on whichever thread proves, makes a kernel or waits for both.
 TEST(Session, MemoryThatEndsWhileAModelIsPreparedIsAnError) {
   std::mt19937_64 random(test::seed());
   const Feeds feeds = batch(random, {5, 6});
   const Tensor expected = Session(tiny(), {}).run(feeds).at("embedding");
-  for (const int threads : {1, 3}) {
+  for (const auto& [threads, processors] : {std::pair(1, 2), {3, 2}, {1, 1}}) {
+    std::optional<OneProcessor> one;
+    if (processors == 1) one.emplace();
     const int64_t before = large;
     Session(tiny(), {.threads = threads});
     const int64_t count = large - before;
@@ -195,7 +235,8 @@ TEST(Session, MemoryThatEndsWhileAModelIsPreparedIsAnError) {
       }
       first_to_fail = INT64_MAX;
     }
-    EXPECT_GT(refused, kTries / 2) << threads << " threads";  // a thread that cannot start is done without
+    EXPECT_GT(refused, kTries / 2) << threads << " threads, " << processors
+                                   << " processors";  // a thread that cannot start is done without
     EXPECT_EQ(Session(tiny(), {.threads = threads}).run(feeds).at("embedding"), expected);
   }
 }
