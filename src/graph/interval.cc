@@ -41,7 +41,7 @@ void refuse(const char* why, const Wide& range) {
 }
 
 Wide shifted_by_any(const Wide& x, const Wide& k, Rounding rounding) {
-  return corners(x.lo, x.hi, k.lo, k.hi, [&](int128 v, int128 s) { return dyadic::shifted(v, s, rounding); });
+  return corners<Wide>(x.lo, x.hi, k.lo, k.hi, [&](int128 v, int128 s) { return dyadic::shifted(v, s, rounding); });
 }
 
 int128 magnitude(const Wide& x) { return std::max(dyadic::magnitude(x.lo), dyadic::magnitude(x.hi)); }
@@ -57,7 +57,7 @@ Wide absolute(const Wide& x) {
 
 Wide shift_left(const Wide& x, const Wide& k, int bits) {
   require(0 <= k.lo && k.hi < bits, "the shift must be less than the bits of the type", k);
-  return corners(x.lo, x.hi, k.lo, k.hi, [](int128 v, int128 s) { return v * power_of_two(s); });
+  return corners<Wide>(x.lo, x.hi, k.lo, k.hi, [](int128 v, int128 s) { return v * power_of_two(s); });
 }
 
 Wide shift_right(const Wide& x, const Wide& k, int bits, Rounding rounding) {
@@ -67,7 +67,7 @@ Wide shift_right(const Wide& x, const Wide& k, int bits, Rounding rounding) {
 
 Wide quotient(const Wide& a, const Wide& b) {
   require(b.lo > 0, "the divisor must be positive", b);
-  return corners(a.lo, a.hi, b.lo, b.hi, floor_div);
+  return corners<Wide>(a.lo, a.hi, b.lo, b.hi, floor_div);
 }
 
 Wide remainder(const Wide& a, const Wide& b) {

@@ -3,6 +3,7 @@
 #include <functional>
 #include <optional>
 
+#include "base/random.h"
 #include "support.h"
 
 namespace dyadic {
@@ -51,16 +52,63 @@ void expect_sound(const char* what, const std::vector<Wide>& as, const std::vect
     }
 }
 
+// The rule for any operands, of the two that share a name.
+Rule wide(Wide (*rule)(const Wide&, const Wide&)) { return rule; }
+
 int64_t rounded(int64_t x, int64_t k, Rounding rounding) { return shift_right(x, static_cast<int>(k), rounding); }
 
 TEST(Interval, ArithmeticIsExact) {
   const auto all = intervals(-5, 5), positive = intervals(1, 7);
-  expect_exact("add", all, all, interval::add, [](int64_t x, int64_t y) { return x + y; });
-  expect_exact("sub", all, all, interval::subtract, [](int64_t x, int64_t y) { return x - y; });
-  expect_exact("mul", all, all, interval::multiply, [](int64_t x, int64_t y) { return x * y; });
-  expect_exact("min", all, all, interval::minimum, [](int64_t x, int64_t y) { return std::min(x, y); });
-  expect_exact("max", all, all, interval::maximum, [](int64_t x, int64_t y) { return std::max(x, y); });
+  expect_exact("add", all, all, wide(interval::add), [](int64_t x, int64_t y) { return x + y; });
+  expect_exact("sub", all, all, wide(interval::subtract), [](int64_t x, int64_t y) { return x - y; });
+  expect_exact("mul", all, all, wide(interval::multiply), [](int64_t x, int64_t y) { return x * y; });
+  expect_exact("min", all, all, wide(interval::minimum), [](int64_t x, int64_t y) { return std::min(x, y); });
+  expect_exact("max", all, all, wide(interval::maximum), [](int64_t x, int64_t y) { return std::max(x, y); });
   expect_exact("div", all, positive, interval::quotient, [](int64_t x, int64_t y) { return div_floor(x, y); });
+}
+
+TEST(Interval, RulesForNarrowOperandsAreThoseForAny) {
+  Random random(5);
+  // Ends of any length, those of 32 bits included.
+  const auto end = [&] {
+    return static_cast<int64_t>(static_cast<int32_t>(random.next64() >> 32)) >> random.below(32);
+  };
+  const auto any = [&] {
+    const int64_t a = end(), b = random.below(4) ? end() : a;
+    return Narrow({std::min(a, b), std::max(a, b)});
+  };
+  const auto check = [](const char* what, const Interval& narrow, const Wide& wide) {
+    ASSERT_EQ(to_string(Wide(narrow)), to_string(wide)) << what;
+  };
+  for (int i = 0; i < 20000; ++i) {
+    const Narrow x = any(), y = any(), z = any();
+    const Wide a(x), b(y), c(z);
+    check("add", interval::add(x, y), interval::add(a, b));
+    check("subtract", interval::subtract(x, y), interval::subtract(a, b));
+    check("multiply", interval::multiply(x, y), interval::corners<Wide>(a.lo, a.hi, b.lo, b.hi, std::multiplies<>()));
+    check("square", interval::square(x), interval::square(a));
+    check("minimum", interval::minimum(x, y), interval::minimum(a, b));
+    check("maximum", interval::maximum(x, y), interval::maximum(a, b));
+    check("clamp", interval::clamp(x, y, z), interval::clamp(a, b, c));
+    for (const DataType type : {DataType::kI8, DataType::kU8, DataType::kI32, DataType::kU32, DataType::kI64})
+      check("saturate", interval::saturate(x, type), interval::saturate(a, type));
+    for (const Rounding rounding : {kFloor, kHalfUp, kHalfAway}) {
+      const auto low = static_cast<int64_t>(random.below(63)), high = random.below(2) ? low : int64_t{62};
+      const Narrow k({low, high});
+      check("mul_shift", interval::mul_shift(x, y, k, rounding), interval::mul_shift(a, b, Wide(k), rounding));
+      check("shift_right", interval::shift_right(x, k, 64, rounding), interval::shift_right(a, Wide(k), 64, rounding));
+    }
+  }
+  const Narrow x({-1, 1}), beyond({0, 63}), negative({-1, 3});
+  EXPECT_THROW(interval::mul_shift(x, x, beyond, kHalfUp), RangeRefusal);
+  EXPECT_THROW(interval::mul_shift(x, x, negative, kHalfUp), RangeRefusal);
+  EXPECT_THROW(interval::shift_right(x, beyond, 32, kHalfUp), RangeRefusal);
+  EXPECT_THROW(interval::shift_right(x, negative, 32, kHalfUp), RangeRefusal);
+  check("63 bits", interval::shift_right(x, beyond, 64, kHalfUp),
+        interval::shift_right(Wide(x), Wide(beyond), 64, kHalfUp));
+  EXPECT_FALSE(Narrow::holds({INT32_MIN, int64_t{1} << 31}));
+  EXPECT_FALSE(Narrow::holds({-(int64_t{1} << 31) - 1, 0}));
+  EXPECT_TRUE(Narrow::holds({INT32_MIN, INT32_MAX}));
 }
 
 TEST(Interval, UnaryRulesAreExact) {
@@ -70,7 +118,8 @@ TEST(Interval, UnaryRulesAreExact) {
     expect_exact(
         what, x, none, [&](const Wide& a, const Wide&) { return rule(a); }, [&](int64_t v, int64_t) { return f(v); });
   };
-  unary("square", intervals(-9, 9), interval::square, [](int64_t x) { return x * x; });
+  unary(
+      "square", intervals(-9, 9), [](const Wide& x) { return interval::square(x); }, [](int64_t x) { return x * x; });
   unary("abs", intervals(-9, 9), interval::absolute, [](int64_t x) { return x < 0 ? -x : x; });
   unary("isqrt", intervals(0, 40), interval::square_root,
         [](int64_t x) { return static_cast<int128>(isqrt(static_cast<uint64_t>(x))); });
@@ -98,8 +147,10 @@ void expect_exact(const char* what, const std::vector<Wide>& as, const std::vect
 }
 
 TEST(Interval, ClampIsExact) {
-  expect_exact("clamp", intervals(-4, 4), intervals(-3, 1), intervals(-2, 3), interval::clamp,
-               [](int64_t x, int64_t lo, int64_t hi) { return std::min(std::max(x, lo), hi); });
+  expect_exact(
+      "clamp", intervals(-4, 4), intervals(-3, 1), intervals(-2, 3),
+      [](const Wide& x, const Wide& lo, const Wide& hi) { return interval::clamp(x, lo, hi); },
+      [](int64_t x, int64_t lo, int64_t hi) { return std::min(std::max(x, lo), hi); });
 }
 
 TEST(Interval, ShiftsAreExactForEveryRounding) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <set>
+#include <type_traits>
 
 #include "graph/builder.h"
 #include "graph/core_ops.h"
@@ -42,18 +43,24 @@ struct Known {
 
 // What a rule gives: as Known, but not yet held to the Value's type.
 struct Bound {
-  Wide range;  // where there are no channels
-  std::vector<Wide> channels;
+  Wide range;                      // where there are no channels
+  std::vector<Interval> channels;  // where all fit 64 bits
+  std::vector<Wide> wide;          // otherwise
   std::optional<Dim> below;
   Tensor constant;
 
   Bound(const Wide& hull) : range(hull) {}  // NOLINT: implicit on purpose
-  explicit Bound(std::vector<Wide> each) : range(each.at(0)), channels(std::move(each)) {}
-
-  Wide hull() const {
-    return channels.empty() ? range
-                            : std::accumulate(channels.begin() + 1, channels.end(), channels[0], interval::hull);
+  explicit Bound(std::vector<Interval> each) : range(each.at(0)), channels(std::move(each)) {}
+  explicit Bound(std::vector<Wide> each) : range(each.at(0)) {
+    if (!std::all_of(each.begin(), each.end(), [](const Wide& x) { return interval::fits(x, 64); })) {
+      wide = std::move(each);
+      return;
+    }
+    channels.reserve(each.size());
+    for (const Wide& x : each) channels.push_back({static_cast<int64_t>(x.lo), static_cast<int64_t>(x.hi)});
   }
+
+  Wide hull() const;
 };
 
 // Of all outputs of a node. Not a braced list, which would copy every channel.
@@ -70,6 +77,11 @@ Interval hull_of(std::span<const Interval> intervals) {
   Interval result = intervals.front();
   for (const Interval& x : intervals) result = {std::min(result.lo, x.lo), std::max(result.hi, x.hi)};
   return result;
+}
+
+Wide Bound::hull() const {
+  if (!wide.empty()) return std::accumulate(wide.begin() + 1, wide.end(), wide[0], interval::hull);
+  return channels.empty() ? range : Wide(hull_of(channels));
 }
 
 bool all_equal(const std::vector<Interval>& channels) {
@@ -113,17 +125,45 @@ Known known_constant(const Tensor& tensor) {
 
 // One range an operand.
 using Operands = std::span<const Wide>;
+using NarrowOperands = std::span<const Narrow>;
 
-// rule(operands), once for each channel where an operand's channels differ.
+constexpr size_t kMostOperands = 3;  // of an element-wise operation with a rule for narrow ones
+
+// rule(operands) for each channel of narrow operands.
+template <class Rule>
+std::vector<Interval> each_channel(std::span<const Known* const> operands, size_t channels, const Rule& rule) {
+  const Interval none{0, 0}, *from[kMostOperands] = {&none, &none, &none};
+  size_t step[kMostOperands] = {};
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const Known& x = *operands[i];
+    from[i] = x.channels.empty() ? &x.range : x.channels.data();
+    step[i] = !x.channels.empty();
+  }
+  std::vector<Interval> each;
+  each.reserve(channels);
+  for (size_t c = 0; c < channels; ++c) {
+    const Narrow x[] = {Narrow(from[0][c * step[0]]), Narrow(from[1][c * step[1]]), Narrow(from[2][c * step[2]])};
+    each.push_back(rule(NarrowOperands(x)));
+  }
+  return each;
+}
+
+// rule(operands), once for each channel where an operand's channels differ. Of a rule that gives 64 bits for narrow
+// operands these are asked for where all operands are.
 template <class Rule>
 Bound elementwise(std::span<const Known* const> operands, Rule rule) {
   size_t channels = 0;
+  bool narrow = true;
   std::vector<Wide> x;
   for (const Known* operand : operands) {
     channels = std::max(channels, operand->channels.size());
+    narrow = narrow && Narrow::holds(operand->range);
     x.push_back(operand->range);
   }
   if (channels == 0) return rule(Operands(x));
+  if constexpr (std::is_invocable_r_v<Interval, Rule, NarrowOperands>) {
+    if (narrow && operands.size() <= kMostOperands) return Bound(each_channel(operands, channels, rule));
+  }
   std::vector<Wide> each(channels, Wide(0, 0));
   for (size_t c = 0; c < channels; ++c) {
     for (size_t i = 0; i < operands.size(); ++i)
@@ -141,7 +181,7 @@ Bound range_only(const Known& x) {
 
 Bound same(const Known& x) {
   Bound bound = range_only(x);
-  bound.channels.assign(x.channels.begin(), x.channels.end());
+  bound.channels = x.channels;
   return bound;
 }
 
@@ -325,12 +365,12 @@ class Prover {
     }
   }
 
-  void define(const Node& node, const std::vector<Bound>& bounds) {
-    for (size_t i = 0; i < bounds.size(); ++i) define(node.outputs[i], bounds[i]);
+  void define(const Node& node, std::vector<Bound> bounds) {
+    for (size_t i = 0; i < bounds.size(); ++i) define(node.outputs[i], std::move(bounds[i]));
   }
 
   // Narrows by the Value's fact, then holds the result to the Value's type.
-  void define(ValueId id, const Bound& bound) {
+  void define(ValueId id, Bound bound) {
     const Value& value = body_.value(id);
     Known& known = known_[id];
     known = {};
@@ -354,11 +394,21 @@ class Prover {
       if (x.lo < allowed.lo || allowed.hi < x.hi) narrow(x);
       return Interval{static_cast<int64_t>(x.lo), static_cast<int64_t>(x.hi)};
     };
-    if (followed_ + bound.channels.size() <= kMaxFollowed) {
-      known.channels.resize(bound.channels.size());
-      std::transform(bound.channels.begin(), bound.channels.end(), known.channels.begin(), settle);
+    const Wide hull = bound.hull();
+    const bool is_allowed = allowed.lo <= hull.lo && hull.hi <= allowed.hi;
+    const auto settle_each = [&](const auto& channels) {
+      known.channels.resize(channels.size());
+      std::transform(channels.begin(), channels.end(), known.channels.begin(), settle);
+    };
+    if (followed_ + bound.channels.size() + bound.wide.size() <= kMaxFollowed) {
+      if (is_allowed)
+        known.channels = std::move(bound.channels);
+      else if (bound.wide.empty())
+        settle_each(bound.channels);
+      else
+        settle_each(bound.wide);
     }
-    known.range = known.channels.empty() ? settle(bound.hull()) : hull_of(known.channels);
+    known.range = known.channels.empty() || is_allowed ? settle(hull) : hull_of(known.channels);
     if (all_equal(known.channels)) known.channels.clear();
     followed_ += known.channels.size();
   }
@@ -458,30 +508,30 @@ class Prover {
     };
     switch (op) {
       case CoreOp::k_add:
-        return each([](X x) { return interval::add(x[0], x[1]); });
+        return each([](auto x) { return interval::add(x[0], x[1]); });
       case CoreOp::k_sub:
         return {difference(node, in)};
       case CoreOp::k_mul:
-        if (is_same(node.inputs[0], node.inputs[1])) return each([](X x) { return interval::square(x[0]); });
-        return each([](X x) { return interval::multiply(x[0], x[1]); });
+        if (is_same(node.inputs[0], node.inputs[1])) return each([](auto x) { return interval::square(x[0]); });
+        return each([](auto x) { return interval::multiply(x[0], x[1]); });
       case CoreOp::k_abs:
         return each([](X x) { return interval::absolute(x[0]); });
       case CoreOp::k_min:
         return each_below(in[0]->below ? in[0]->below : in[1]->below,
-                          [](X x) { return interval::minimum(x[0], x[1]); });
+                          [](auto x) { return interval::minimum(x[0], x[1]); });
       case CoreOp::k_max:
-        return each_below(common_bound(*in[0], *in[1]), [](X x) { return interval::maximum(x[0], x[1]); });
+        return each_below(common_bound(*in[0], *in[1]), [](auto x) { return interval::maximum(x[0], x[1]); });
       case CoreOp::k_clamp:
         return each_below(in[2]->below ? in[2]->below : common_bound(*in[0], *in[1]),
-                          [](X x) { return interval::clamp(x[0], x[1], x[2]); });
+                          [](auto x) { return interval::clamp(x[0], x[1], x[2]); });
       case CoreOp::k_shl:
         return each([width = width(node)](X x) { return interval::shift_left(x[0], x[1], width); });
       case CoreOp::k_shr:
-        return each([width = width(node), rounding = rounding(node)](X x) {
+        return each([width = width(node), rounding = rounding(node)](auto x) {
           return interval::shift_right(x[0], x[1], width, rounding);
         });
       case CoreOp::k_mul_shift:
-        return each([rounding = rounding(node)](X x) { return interval::mul_shift(x[0], x[1], x[2], rounding); });
+        return each([rounding = rounding(node)](auto x) { return interval::mul_shift(x[0], x[1], x[2], rounding); });
       case CoreOp::k_div:
         return each([](X x) { return interval::quotient(x[0], x[1]); });
       case CoreOp::k_rem:
@@ -506,8 +556,8 @@ class Prover {
         return each_below(common_bound(*in[1], *in[2]), [](X x) { return interval::select(x[0], x[1], x[2]); });
       case CoreOp::k_cast: {
         const DataType type = body_.value(node.outputs[0]).type;
-        const bool saturates = node.text("mode", "exact") == "sat";
-        return each_below(in[0]->below, [=](X x) { return saturates ? interval::saturate(x[0], type) : x[0]; });
+        if (node.text("mode", "exact") != "sat") return {same(*in[0])};
+        return each_below(in[0]->below, [=](auto x) { return interval::saturate(x[0], type); });
       }
       case CoreOp::k_lookup:
         return {looked_up(*in[0], shape(node.inputs[0]).back(), *in[1])};
@@ -591,10 +641,10 @@ class Prover {
     const ValueId a = node.inputs[0], b = node.inputs[1];
     const bool never_positive = is_same(a, b) || is_extreme(b, "max", a) || is_extreme(a, "min", b);
     const bool never_negative = is_same(a, b) || is_extreme(b, "min", a) || is_extreme(a, "max", b);
-    Bound bound = elementwise(in, [&](Operands x) {
-      Wide d = interval::subtract(x[0], x[1]);
-      if (never_positive) d.hi = std::min<int128>(d.hi, 0);
-      if (never_negative) d.lo = std::max<int128>(d.lo, 0);
+    Bound bound = elementwise(in, [&](auto x) {
+      auto d = interval::subtract(x[0], x[1]);
+      if (never_positive) d.hi = std::min(d.hi, decltype(d.hi){0});
+      if (never_negative) d.lo = std::max(d.lo, decltype(d.lo){0});
       return d;
     });
     if (in[1]->range.lo >= 0) bound.below = in[0]->below;
@@ -653,7 +703,7 @@ class Prover {
     if (!is_last(node, along)) return same(x);
     if (x.channels.empty() || node.inputs.size() > 1 || size == 0) return range_only(x);
     const auto begin = x.channels.begin() + node.integer("start", 0);
-    Bound bound(std::vector<Wide>(begin, begin + size));
+    Bound bound(std::vector<Interval>(begin, begin + size));
     bound.below = x.below;
     return bound;
   }
@@ -663,7 +713,8 @@ class Prover {
       return std::accumulate(x.begin() + 1, x.end(), x[0], [](const Wide& a, const Wide& b) { return hull(a, b); });
     };
     if (!is_last(node, axis(node))) return elementwise(in, hull_all);
-    std::vector<Wide> ranges, channels;
+    std::vector<Wide> ranges;
+    std::vector<Interval> channels;
     for (const Known* x : in) ranges.push_back(x->range);
     const Dim& extent = shape(node.outputs[0]).back();
     if (!extent.is_constant() || extent.factor > kMaxChannels || extent.factor < 1) return hull_all(ranges);
@@ -682,11 +733,13 @@ class Prover {
     const auto from = static_cast<int64_t>(x.channels.size()), to = shape.back().factor;
     if (to < 1 || to > kMaxChannels || (from % to != 0 && to % from != 0)) return bound;
     for (int64_t c = 0; c < std::max(from, to); ++c) {
-      const Wide channel = x.channels[static_cast<size_t>(c % from)];
-      if (c < to)
+      const Interval& channel = x.channels[static_cast<size_t>(c % from)];
+      if (c < to) {
         bound.channels.push_back(channel);
-      else
-        bound.channels[static_cast<size_t>(c % to)] = hull(bound.channels[static_cast<size_t>(c % to)], channel);
+      } else {
+        Interval& met = bound.channels[static_cast<size_t>(c % to)];
+        met = {std::min(met.lo, channel.lo), std::max(met.hi, channel.hi)};
+      }
     }
     return bound;
   }
@@ -836,8 +889,7 @@ class Prover {
         continue;
       }
       bounds.push_back(Wide(ranges.values[id]));
-      if (const auto it = ranges.channels.find(id); it != ranges.channels.end())
-        bounds.back().channels.assign(it->second.begin(), it->second.end());
+      if (const auto it = ranges.channels.find(id); it != ranges.channels.end()) bounds.back().channels = it->second;
     }
     return bounds;
   }
