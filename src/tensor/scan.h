@@ -18,4 +18,7 @@ void weighted_sums(const int8_t* weight, int64_t rows, int64_t K, const int16_t*
 // magnitude[r] = sum_k |weight[r,k]|, for each of `rows` rows of K codes.
 void magnitude_sums(const int8_t* weight, int64_t rows, int64_t K, int64_t* magnitude);
 
+// sum_k codes[k].
+int64_t sum_of(const int8_t* codes, int64_t count);
+
 }  // namespace dyadic

@@ -41,6 +41,14 @@ DYADIC_CLONES int32_t block_magnitude(const int8_t* __restrict weight, int64_t c
   return sum;
 }
 
+constexpr int64_t kSumBlock = 224;  // 224 * 2^7 < 2^15, in whole vectors
+
+DYADIC_CLONES int16_t block_sum(const int8_t* __restrict codes, int64_t count) {
+  uint16_t sum = 0;
+  for (int64_t k = 0; k < count; ++k) sum = static_cast<uint16_t>(sum + codes[k]);
+  return static_cast<int16_t>(sum);
+}
+
 constexpr int kRows = 4;  // that are read together, for fewer accesses to the ends
 
 // Conditional expressions instead of std::min for the sake of gcc's vectoriser.
@@ -103,6 +111,12 @@ void magnitude_sums(const int8_t* weight, int64_t rows, int64_t K, int64_t* magn
     magnitude[r] = 0;
     for (int64_t k = 0; k < K; k += kBlock) magnitude[r] += block_magnitude(weight + k, std::min(kBlock, K - k));
   }
+}
+
+int64_t sum_of(const int8_t* codes, int64_t count) {
+  int64_t sum = 0;
+  for (int64_t k = 0; k < count; k += kSumBlock) sum += block_sum(codes + k, std::min(kSumBlock, count - k));
+  return sum;
 }
 
 }  // namespace dyadic

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "base/random.h"
@@ -43,7 +44,7 @@ TYPED_TEST(WidenColumns, KeepsWhatTheEndsHeld) {
 // Of every sum, x being all ends: each weight meets the end that makes its product least or greatest.
 TEST(WeightedSums, AreTheEndsOfEverySum) {
   for (const bool extreme : {false, true})
-    for (const int64_t K : {1, 31, 384, 385, 1000}) {
+    for (const int64_t K : {1, 31, 224, 225, 384, 385, 1000}) {
       constexpr int64_t kRows = 5, kLeast = -(1 << 14), kGreatest = (1 << 14) - 1;
       auto weight = random_codes<int8_t>(kRows * K, K);
       if (extreme) std::fill_n(weight.begin(), 2 * K, int8_t{-128});
@@ -72,6 +73,7 @@ TEST(WeightedSums, AreTheEndsOfEverySum) {
         EXPECT_EQ(least[r], a) << K;
         EXPECT_EQ(greatest[r], b) << K;
         EXPECT_EQ(magnitude[r], m) << K;
+        EXPECT_EQ(sum_of(&weight[r * K], K), std::accumulate(&weight[r * K], &weight[r * K] + K, int64_t{0})) << K;
       }
     }
 }

@@ -14,6 +14,7 @@
 #include "base/prefetch.h"
 #include "base/status.h"
 #include "kernels/dot/pairs.h"
+#include "tensor/scan.h"
 
 namespace dyadic {
 
@@ -52,14 +53,6 @@ bool cpu_has(DotFeature feature) {
     default:
       return false;
   }
-}
-
-// Modulo 2^32.
-template <class B>
-uint32_t sum_of(const B* b, int64_t K) {
-  uint32_t sum = 0;
-  for (int64_t k = 0; k < K; ++k) sum += static_cast<uint32_t>(int32_t{b[k]});
-  return sum;
 }
 
 template <class T>
@@ -138,12 +131,14 @@ Panels pack(const PanelDot& dot, const PanelSource& b) {
         for (; k < end; ++k) to[k % kGroup] = from[k];
       }
     }
-    if (dot.a_offset == 0) continue;
-    for (int64_t c = p * columns; c < (p + 1) * columns; ++c)
-      if (const int64_t row = b.columns[c]; row >= 0) {
-        const uint32_t sum = sum_of(reinterpret_cast<const B*>(b.b) + row * b.ldb, b.K);
-        result.start[c] = static_cast<int32_t>(-static_cast<uint32_t>(dot.a_offset) * sum);
-      }
+    if constexpr (std::is_same_v<Element, int8_t>) {  // words need no offset: their products are of signed operands
+      if (dot.a_offset == 0) continue;
+      for (int64_t c = p * columns; c < (p + 1) * columns; ++c)
+        if (const int64_t row = b.columns[c]; row >= 0) {
+          const auto sum = static_cast<uint32_t>(sum_of(reinterpret_cast<const int8_t*>(b.b) + row * b.ldb, b.K));
+          result.start[c] = static_cast<int32_t>(-static_cast<uint32_t>(dot.a_offset) * sum);
+        }
+    }
   }
   return result;
 }
