@@ -39,7 +39,7 @@ model=$(find build/peers -name model.dyad -newer build/release/dyadic | head -n 
 say "products and row operations beside oneDNN"
 cmake --build --preset release --target bench_kernels_dot bench_rows >/dev/null
 for isa in "${levels[@]}"; do
-  DYADIC_ISA=$isa OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_kernels_dot
-  DYADIC_ISA=$isa OMP_NUM_THREADS=1 "${alone[@]}" build/release/bench/bench_rows
+  DYADIC_ISA=$isa "${alone[@]}" build/release/bench/bench_kernels_dot
+  DYADIC_ISA=$isa "${alone[@]}" build/release/bench/bench_rows
 done
 mv $page $shown

@@ -237,9 +237,14 @@ int run(const std::string& json) {
 
 // Usage: bench_rows [--json FILE]
 int main(int argc, char** argv) {
-  setenv("OMP_NUM_THREADS", "1", 1);  // before oneDNN's first loop
+  const bool has_json = argc == 3 && std::strcmp(argv[1], "--json") == 0;
+  if (argc != 1 && !has_json) {
+    std::fputs("usage: bench_rows [--json FILE]\n", stderr);
+    return argc == 2 && std::strcmp(argv[1], "--help") == 0 ? 0 : 2;
+  }
+  dyadic::testing::hold_onednn_to_this_thread();
   try {
-    return dyadic::run(argc == 3 && std::strcmp(argv[1], "--json") == 0 ? argv[2] : "");
+    return dyadic::run(has_json ? argv[2] : "");
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

@@ -11,6 +11,8 @@
 #include "kernels/guarded_memory.h"
 #include "kernels/kernel.h"
 
+extern "C" void omp_set_num_threads(int);  // of the OpenMP library that oneDNN is linked with
+
 namespace dyadic::testing {
 
 inline KernelOperand parameter(std::string name, const Tensor& constant) {
@@ -32,6 +34,10 @@ inline std::vector<Tensor> operands(const KernelSpec& spec, const std::vector<Te
     all.push_back(operand.constant.defined() ? operand.constant : *next++);
   return all;
 }
+
+// For benchmarks beside oneDNN, on the thread that calls it: its loops get no other, whatever OMP_NUM_THREADS says, so
+// that the CPU time of this thread is all that they take.
+inline void hold_onednn_to_this_thread() { omp_set_num_threads(1); }
 
 // A kernel with its operands, scratch and threads, to be run as often as wanted.
 class Bound {

@@ -3,9 +3,6 @@
 // before it is timed; several inputs take turns, ours and oneDNN's calls too.
 //
 // DYADIC_ISA=avx2 and DNNL_MAX_CPU_ISA=AVX2 together: both on AVX2, where oneDNN's product saturates.
-// usage: OMP_NUM_THREADS=1 bench_kernels_dot [--only SHAPES] [--seconds S] [--json FILE]
-//   SHAPES: gemm (all of M, N, K in 128 384 1024 1536), skinny (M = 1..16), gemv (1024^2, 4096^2), trained (bell-shaped
-//   weights, s8 x s8, on AVX2 the product that they allow), types, small (a few) S: for each figure, default 0.03
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -17,11 +14,13 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <set>
 #include <string>
 
 #include "base/random.h"
 #include "kernels/dot/panels.h"
 #include "kernels/limits/limits.h"
+#include "kernels/testing.h"
 #include "tensor/tensor.h"
 
 namespace dyadic {
@@ -270,15 +269,31 @@ class Bench {
   nlohmann::json report_;
 };
 
+constexpr char kUsage[] =
+    "usage: bench_kernels_dot [--only SHAPES] [--seconds S] [--json FILE]\n"
+    "  SHAPES   gemm (all of M, N, K in 128 384 1024 1536), skinny (M = 1..16), gemv (1024^2, 4096^2), trained\n"
+    "           (bell-shaped weights, s8 x s8, on AVX2 the product that they allow), types, small (a few of gemm);\n"
+    "           all but small unless given\n"
+    "  S        for each figure, default 0.03\n";
+
 int run(int argc, char** argv) {
   std::string only, json;
   double seconds = 0.03;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string option = argv[i];
-    if (option == "--only") only = argv[i + 1];
-    if (option == "--json") json = argv[i + 1];
-    if (option == "--seconds") seconds = std::atof(argv[i + 1]);
+  for (int i = 1; i < argc; i += 2) {
+    const std::string option = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    const bool known = std::set<std::string>{"gemm", "skinny", "gemv", "trained", "types", "small"}.count(value) != 0;
+    if (option == "--only" && known) {
+      only = value;
+    } else if (option == "--json" && !value.empty()) {
+      json = value;
+    } else if (option == "--seconds" && std::atof(value.c_str()) > 0) {
+      seconds = std::atof(value.c_str());
+    } else {
+      std::fputs(kUsage, stderr);
+      return option == "--help" ? 0 : 2;
+    }
   }
+  testing::hold_onednn_to_this_thread();
   const Isa isa = active_isa();
   Bench bench(seconds, isa);
   const PanelDot& dot = panel_dot(isa, DataType::kU8, DataType::kI8);

@@ -1,7 +1,5 @@
 // linear on the shapes of a small encoder: GMAC/s of each kernel, its share of the multiply-add peak measured in the
 // same run, and oneDNN's u8 x s8 -> s32 matmul, which has no epilogue, beside it. Results are compared before timing.
-// usage: OMP_NUM_THREADS=1 bench_kernels_linear [seconds per figure, default 0.1] [bits of multipliers, default 31]
-// (the variable is for oneDNN)
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +10,7 @@
 #include "base/random.h"
 #include "kernels/kernel.h"
 #include "kernels/limits/limits.h"
+#include "kernels/testing.h"
 
 namespace dyadic {
 namespace {
@@ -184,5 +183,14 @@ int run(double budget, int bits) {
 }  // namespace dyadic
 
 int main(int argc, char** argv) {
-  return dyadic::run(argc > 1 ? std::atof(argv[1]) : 0.1, argc > 2 ? std::atoi(argv[2]) : 31);
+  const double seconds = argc > 1 ? std::atof(argv[1]) : 0.1;
+  const int bits = argc > 2 ? std::atoi(argv[2]) : 31;
+  if (argc > 3 || seconds <= 0 || bits < 2 || bits > 31) {
+    std::fputs(
+        "usage: bench_kernels_linear [SECONDS, of each figure, default 0.1] [BITS, of multipliers, default 31]\n",
+        stderr);
+    return 2;
+  }
+  dyadic::testing::hold_onednn_to_this_thread();
+  return dyadic::run(seconds, bits);
 }
