@@ -1,4 +1,4 @@
-// AVX-512 without VNNI: 5 rows x 64 columns, one broadcast of two 16-bit values of a row feeds four vpmaddwd. Operands
+// AVX-512 without VNNI: 6 rows x 64 columns, one broadcast of two 16-bit values of a row feeds four vpmaddwd. Operands
 // of 8 bits are widened when they are packed.
 #include "kernels/dot/tile.h"
 #include "kernels/dot/zmm.h"

@@ -1,4 +1,4 @@
-// 5 rows x 64 columns in 20 registers: one broadcast of four bytes of a row feeds four vpdpbusd or vpdpwssd.
+// 6 rows x 64 columns in 24 registers: one broadcast of four bytes of a row feeds four vpdpbusd or vpdpwssd.
 #include "kernels/dot/tile.h"
 #include "kernels/dot/zmm.h"
 
