@@ -1,5 +1,7 @@
 #include "kernels/dot/panels.h"
 
+#include <unistd.h>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #elif defined(__aarch64__)
@@ -278,7 +280,15 @@ size_t product_scratch_bytes(const Panels& b, int64_t M) {
 
 namespace {
 
-constexpr int64_t kSecondLevelBytes = int64_t{1} << 20;  // of Zen 4; Intel's servers have twice as much
+constexpr int64_t kLargeResultRows = 60;  // whole tiles of 4, 5 and 6 rows
+
+int64_t second_level_bytes() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  static const int64_t found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (found > 0) return found;
+#endif
+  return int64_t{1} << 20;
+}
 
 // Whole panels go to c themselves, the columns of the last one through the block of a stream.
 void stream_chunk(const Panels& b, int64_t M, int64_t N, DotRows a, int32_t* c, int64_t ldc) {
@@ -301,10 +311,14 @@ void stream_chunk(const Panels& b, int64_t M, int64_t N, DotRows a, int32_t* c, 
 void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, int32_t* c, int64_t ldc,
              std::byte* scratch) {
   const PanelDot& dot = *b.dot;
-  const int64_t panels = ceil_div(N, dot.columns), chunks = ceil_div(M, kChunkRows);
+  // Stores to a c that does not fit the second-level cache wait for each line, so its lines are fetched. And if b takes
+  // little of that cache, fewer rows pass through all panels together: lines are stored sooner after their neighbours.
+  const int64_t cache = second_level_bytes();
+  const bool c_is_large = M * N * static_cast<int64_t>(sizeof(int32_t)) > cache * 3 / 4;
+  const bool b_stays = static_cast<int64_t>(b.bytes.size()) <= cache / 4;
+  const int64_t panels = ceil_div(N, dot.columns);
+  const int64_t chunks = ceil_div(M, c_is_large && b_stays && !dot.stream ? kLargeResultRows : kChunkRows);
   alignas(64) int32_t partial[kMaxDotRows * kMaxDotColumns];
-  // Stores to a c that has left the second-level cache wait for each line; to another, they would be fetched in vain.
-  const bool fetches = M * N * static_cast<int64_t>(sizeof(int32_t)) > kSecondLevelBytes;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t begin = M * chunk / chunks, M_chunk = M * (chunk + 1) / chunks - begin;
     const std::byte* a_chunk = static_cast<const std::byte*>(a) + storage_bytes(dot.a, begin * lda);
@@ -321,7 +335,7 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t from = ceil_div(M_chunk * t, tiles), count = ceil_div(M_chunk * (t + 1), tiles) - from;
         int32_t* to = c + (begin + from) * ldc + column;
-        for (int64_t r = 0; fetches && r < count; ++r)
+        for (int64_t r = 0; c_is_large && r < count; ++r)
           for (int64_t n = 0; n < width; n += 16) prefetch_to_write(to + r * ldc + n);
         // The first tile reads the panel, so it also fetches the next one.
         multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,

@@ -104,7 +104,8 @@ TEST_P(PanelDots, EqualDotRowOnChunksOfRows) {
   const auto noise = [&](DataType, int64_t) { return static_cast<int64_t>(random.next64()); };
   for (const int64_t M : {kChunkRows, kChunkRows + 1, 2 * kChunkRows + 3})
     Product(dot(), M, 5, 7, 7, 7, noise).check(dot());
-  Product(dot(), 2 * kChunkRows + 3, 515, 7, 7, 7, noise).check(dot());  // more than a megabyte of sums
+  // Sums of more than two megabytes, which leave the second-level cache.
+  Product(dot(), 2 * kChunkRows + 3, 1027, 7, 7, 7, noise).check(dot());
 }
 
 // Codes at both ends of their types, alternating by several periods; sums that wrap included.
