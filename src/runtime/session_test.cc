@@ -218,7 +218,7 @@ TEST(Session, MemoryThatEndsWhileAModelIsPreparedIsAnError) {
     std::optional<OneProcessor> one;
     if (processors == 1) one.emplace();
     const int64_t before = large;
-    Session(tiny(), {.threads = threads});
+    std::optional<Session> session(std::in_place, tiny(), SessionOptions{.threads = threads});
     const int64_t count = large - before;
     int refused = 0;
     constexpr int kTries = 150;
@@ -227,7 +227,7 @@ TEST(Session, MemoryThatEndsWhileAModelIsPreparedIsAnError) {
       last_to_fail = i % 2 ? INT64_MAX : first;
       first_to_fail = first;
       try {
-        Session(tiny(), {.threads = threads});
+        session.emplace(tiny(), SessionOptions{.threads = threads});
       } catch (const std::bad_alloc&) {
         ++refused;
       } catch (const Error&) {
@@ -237,7 +237,8 @@ TEST(Session, MemoryThatEndsWhileAModelIsPreparedIsAnError) {
     }
     EXPECT_GT(refused, kTries / 2) << threads << " threads, " << processors
                                    << " processors";  // a thread that cannot start is done without
-    EXPECT_EQ(Session(tiny(), {.threads = threads}).run(feeds).at("embedding"), expected);
+    session.emplace(tiny(), SessionOptions{.threads = threads});
+    EXPECT_EQ(session->run(feeds).at("embedding"), expected);
   }
 }
 
