@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "api/explain_html.h"
+#include "api/files.h"
 #include "base/status.h"
 #include "commands.h"
 
@@ -89,6 +90,7 @@ int explain(ExplainRequest request, const std::string& columns, const std::strin
             size_t top, const Common& common) {
   if (!columns.empty()) request.columns = parse_numbers(columns, "--columns");
   if (!rows.empty()) std::tie(request.first, request.last) = parse_rows(rows);
+  if (!html.empty()) require_output(html, "--html", {request.model, request.data, request.calibration});
   request.seed = common.seed;
   request.threads = common.threads;
   const ExplainReport r = explain_model(request);
@@ -140,7 +142,9 @@ Action add_explain(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--repairs", request->repairs, "Repairs to try")->check(CLI::Range(0, 8))->capture_default_str();
   app.add_option("--html", *html, "Write a page with a bar for each layer and the repairs; it needs no network");
-  app.add_option("--top", *top, "Layers to print, worst first; 0: all")->capture_default_str();
+  app.add_option("--top", *top, "Layers to print, worst first; 0: all")
+      ->check(whole_number(1000000))
+      ->capture_default_str();
   set_help(
       app,
       "Each layer's loss is split on the codes it really got. With F the float function it replaced, x^ and w^ "

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "api/files.h"
 #include "api/quantize_flow.h"
 #include "commands.h"
 
@@ -34,6 +35,7 @@ Json to_json(const QuantizeRequest& request, const QuantizeReport& r) {
 
 int quantize(QuantizeRequest request, const std::string& columns, const Common& common) {
   if (!columns.empty()) request.columns = parse_numbers(columns, "--columns");
+  require_output(request.output, "-o", {request.model, request.calibration, request.recipe});
   request.seed = common.seed;
   request.threads = common.threads;
   const QuantizeReport r = quantize_model(request);

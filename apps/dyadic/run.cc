@@ -1,9 +1,8 @@
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iostream>
-
 #include "api/encoder.h"
+#include "api/files.h"
+#include "base/progress.h"
 #include "base/status.h"
 #include "commands.h"
 
@@ -15,30 +14,13 @@ struct RunOptions {
   int64_t max_length = 0;
 };
 
-// The next line without its end, at most so long that it can be tokenized: a device may have no line ends at all.
-bool read_line(std::istream& in, std::string& line) {
-  constexpr size_t kMaxBytes = (size_t{64} << 20) + 1;
-  line.clear();
-  for (int c = in.get(); c != EOF; c = in.get()) {
-    if (c == '\n') return true;
-    line += static_cast<char>(c);
-    if (line.size() > kMaxBytes) return true;
-  }
-  return !line.empty();
-}
-
 // Texts are embedded in groups as they arrive, so that a pipe gets answers before its end.
 int run(const RunOptions& options, const Common& common) {
   EncoderOptions encoder_options;
   encoder_options.session.threads = common.threads;
   encoder_options.max_length = options.max_length;
   const auto encoder = open_encoder(options.model, encoder_options);
-  std::ifstream file;
-  if (options.input != "-") {
-    file.open(options.input);
-    if (!file) fail(ErrorKind::kFailed, options.input, ": cannot open");
-  }
-  std::istream& in = options.input == "-" ? std::cin : file;
+  TextLines lines(options.input);
   constexpr size_t kGroup = 32;
   std::vector<std::string> group;
   int64_t line = 0;
@@ -51,19 +33,18 @@ int run(const RunOptions& options, const Common& common) {
     if (std::fflush(stdout) != 0) fail(ErrorKind::kFailed, "stdout: write failed");
     group.clear();
   };
-  const std::string name = options.input == "-" ? "stdin" : options.input;
-  for (std::string text; read_line(in, text);) {
+  for (std::string text; lines.next(text);) {
+    check_interrupted();
     ++line;
     if (!text.empty() && text.back() == '\r') text.pop_back();
     try {
       encoder->tokenize(text);
     } catch (const Error& error) {
-      fail(error.kind(), name, ":", line, ": ", error.what());
+      fail(error.kind(), lines.name(), ":", line, ": ", error.what());
     }
     group.push_back(text);
-    if (group.size() == kGroup || in.rdbuf()->in_avail() <= 0) flush();
+    if (group.size() == kGroup || lines.may_wait()) flush();
   }
-  if (in.bad()) fail(ErrorKind::kFailed, name, ": cannot read");
   flush();
   return 0;
 }
@@ -73,7 +54,8 @@ int run(const RunOptions& options, const Common& common) {
 Action add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   app.add_option("MODEL", options->model, "A .dyad file or a model folder")->required();
-  app.add_option("INPUT", options->input, "A text file, one text a line; - is stdin")->capture_default_str();
+  app.add_option("INPUT", options->input, "A text file, one text a line, plain or .zst; - is stdin")
+      ->capture_default_str();
   app.add_option("--max-length", options->max_length, "Tokens a text is cut to; 0: the model's own")
       ->capture_default_str();
   set_help(

@@ -10,15 +10,11 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "io/datasets/text.h"
 
 namespace dyadic {
 namespace {
 namespace fs = std::filesystem;
-
-bool is_table(const std::string& path) {
-  const std::string plain = path.ends_with(".zst") ? path.substr(0, path.size() - 4) : path;
-  return plain.ends_with(".tsv") || plain.ends_with(".csv");
-}
 
 // The folder of rows and models: the caller's, or a temporary one that goes with this object.
 class WorkFolder {

@@ -1,7 +1,9 @@
 #include "api/compiled_c.h"
 
 #include <dlfcn.h>
+#include <sys/wait.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -9,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/progress.h"
 #include "base/status.h"
 
 namespace dyadic {
@@ -48,7 +51,12 @@ CompiledC::CompiledC(const Graph& body, const CFunction& function, const std::st
                            "  (void)symbols;\n  (void)pointers;\n  "
                         << function.name << '(' << arguments << "scratch);\n}\n";
   const std::string command = cat(compiler, ' ', flags, " -shared -fPIC -o ", object, ' ', source);
-  if (std::system(cat(command, " 2>", words).c_str()) != 0) fail(ErrorKind::kFailed, command, ":\n", read_file(words));
+  const int status = std::system(cat(command, " 2>", words).c_str());
+  // While it runs, an interrupt from the keyboard ends it and is not seen here.
+  if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) || (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGINT))
+    fail(ErrorKind::kInterrupted, "interrupted");
+  check_interrupted();
+  if (status != 0) fail(ErrorKind::kFailed, command, ":\n", read_file(words));
   library_.reset(dlopen(object.c_str(), RTLD_NOW | RTLD_LOCAL), [](void* p) {
     if (p) dlclose(p);
   });

@@ -18,11 +18,12 @@ namespace {
 
 std::vector<std::string> chosen_texts(const ExplainRequest& request) {
   std::vector<std::string> texts = read_texts(request.data, request.columns);
+  std::erase_if(texts, [](const std::string& text) { return text.empty(); });
   const auto count = static_cast<int64_t>(texts.size());
   const int64_t last = request.last ? std::min(request.last, count) : count;
   if (request.first > last)
-    fail(ErrorKind::kUsage, request.data, ": holds ", count, " texts; --rows ", request.first, "-", request.last,
-         " chooses none");
+    fail(ErrorKind::kUsage, request.data, ": holds ", count, " texts; --rows ", request.first, "-",
+         request.last ? std::to_string(request.last) : "", " chooses none");
   texts = {texts.begin() + (request.first - 1), texts.begin() + last};
   return request.sample ? sample_texts(std::move(texts), static_cast<size_t>(request.sample), request.seed) : texts;
 }

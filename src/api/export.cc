@@ -52,6 +52,7 @@ bool is_exported(const fs::path& folder) {
 }
 
 void check_target(const std::string& path, bool force) {
+  if (path.empty()) fail(ErrorKind::kUsage, "the folder to make has no name");
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path, error);
   if (!fs::exists(status)) return;

@@ -23,11 +23,6 @@ namespace dyadic {
 namespace {
 namespace fs = std::filesystem;
 
-bool has_ending(const std::string& path, const std::string& ending) {
-  const std::string plain = path.size() > 4 && path.ends_with(".zst") ? path.substr(0, path.size() - 4) : path;
-  return plain.ends_with(ending);
-}
-
 // At most this many of the texts that were not sampled are used to measure agreement.
 constexpr size_t kHeldBack = 256;
 
@@ -65,22 +60,16 @@ Recipe load_recipe(const std::string& name_or_path) {
   if (!fs::exists(path, error)) {
     std::string names;
     for (const auto& name : recipe_names()) names += (names.empty() ? "" : ", ") + name;
+    if (names.empty()) names = cat("the recipes in ", recipe_dir(), ", where there are none (DYADIC_RECIPES names it)");
     fail(ErrorKind::kUsage, "no recipe '", name_or_path, "': neither a file nor one of ", names);
   }
   return parse_recipe(read_file(path, size_t{1} << 20), path, registry().vocabulary());
 }
 
-std::vector<std::string> read_texts(const std::string& path, const std::vector<int>& columns) {
-  if (columns.empty() && (has_ending(path, ".tsv") || has_ending(path, ".csv")))
-    fail(ErrorKind::kUsage, path, ": say which columns hold text, e.g. --columns 6,7");
-  std::vector<std::string> texts = columns.empty() ? read_lines(path) : read_columns(path, columns);
-  std::erase_if(texts, [](const std::string& t) { return t.empty(); });
-  return texts;
-}
-
 CalibrationTexts draw_calibration(const std::string& path, const std::vector<int>& columns, int64_t wanted,
                                   uint64_t seed) {
   std::vector<std::string> texts = read_texts(path, columns);
+  std::erase_if(texts, [](const std::string& text) { return text.empty(); });
   if (texts.empty()) fail(ErrorKind::kMalformed, path, ": no text to calibrate on");
   const auto most = static_cast<size_t>(wanted);
   CalibrationTexts result;
@@ -111,6 +100,7 @@ std::vector<Feeds> token_batches(std::span<const TokenIds> ids) {
 }
 
 QuantizeReport quantize_model(const QuantizeRequest& request) {
+  require_writable(request.output);  // before minutes of work for it
   const Recipe recipe = load_recipe(request.recipe);
   const ImportedModel imported = import_huggingface(request.model);
   QuantizeReport report;

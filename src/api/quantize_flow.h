@@ -38,8 +38,6 @@ struct QuantizeReport {
 
 QuantizeReport quantize_model(const QuantizeRequest& request);
 
-// The texts of a file that are not empty: its lines, or `columns` of a .tsv (kUsage if it is one and there are none).
-std::vector<std::string> read_texts(const std::string& path, const std::vector<int>& columns);
 // Drawn by `seed`: `used` to calibrate on (`wanted`, or fewer), and up to 256 others that measure agreement; with too
 // few texts the last eighth of them. kMalformed if there is none.
 struct CalibrationTexts {

@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/status.h"
@@ -56,8 +58,51 @@ std::string read_file(const std::string& path, size_t max_bytes) {
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
+namespace {
+
+namespace fs = std::filesystem;
+
+// What a symbolic link points to in the end, be it there or not.
+std::string behind_links(const std::string& path) {
+  fs::path at = path;
+  std::error_code error;
+  for (int links = 0; fs::is_symlink(fs::symlink_status(at, error)); ++links) {
+    const fs::path to = fs::read_symlink(at, error);
+    if (error || links == 40) fail(ErrorKind::kFailed, path, ": cannot write: a symbolic link that leads nowhere");
+    at = to.is_absolute() ? to : at.parent_path() / to;
+  }
+  return at.string();
+}
+
+std::string writable_target(const std::string& path) {
+  if (path.empty()) fail(ErrorKind::kFailed, "cannot write a file without a name");
+  const std::string target = behind_links(path);
+  struct stat info {};
+  if (::stat(target.c_str(), &info) == 0) {
+    if (!S_ISREG(info.st_mode))
+      fail(ErrorKind::kFailed, path, ": cannot write: it is ",
+           S_ISDIR(info.st_mode) ? "a folder" : "a device or a pipe", ", not a file");
+    if (::access(target.c_str(), W_OK) != 0) fail(ErrorKind::kFailed, path, ": cannot write: ", std::strerror(errno));
+  }
+  const std::string folder = fs::path(target).parent_path().string();
+  if (::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0)
+    fail(ErrorKind::kFailed, path, ": cannot write: ", std::strerror(errno), folder.empty() ? "" : ": " + folder);
+  return target;
+}
+
+}  // namespace
+
+void require_writable(const std::string& path) { writable_target(path); }
+
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return fs::equivalent(a, b, error) && !error;
+}
+
 AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), temporary_(path_ + ".tmp-" + std::to_string(getpid())) {
+    : path_(std::move(path)),
+      target_(writable_target(path_)),
+      temporary_(target_ + ".tmp-" + std::to_string(getpid())) {
   file_ = std::fopen(temporary_.c_str(), "wbe");
   if (!file_) fail(ErrorKind::kFailed, path_, ": cannot write: ", std::strerror(errno));
 }
@@ -77,7 +122,7 @@ void AtomicFile::commit() {
     fail(ErrorKind::kFailed, path_, ": write failed: ", std::strerror(errno));
   const int closed = std::fclose(std::exchange(file_, nullptr));
   if (closed != 0) fail(ErrorKind::kFailed, path_, ": write failed: ", std::strerror(errno));
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
+  if (std::rename(temporary_.c_str(), target_.c_str()) != 0)
     fail(ErrorKind::kFailed, path_, ": cannot rename the finished file into place: ", std::strerror(errno));
   temporary_.clear();
 }

@@ -29,8 +29,16 @@ class MappedFile {
 // Reads a whole file of at most `max_bytes`; larger ones are kMalformed.
 std::string read_file(const std::string& path, size_t max_bytes = size_t{1} << 30);
 
+// Throws kFailed if no file can be put at `path`: it is a folder, a device or a pipe, may not be written, or its folder
+// is missing or may not be written. For a flow to ask before its work begins.
+void require_writable(const std::string& path);
+
+// Whether both name one existing file.
+bool is_same_file(const std::string& a, const std::string& b);
+
 // Writes to PATH.tmp-PID, then syncs and renames in commit(). Without commit() the temporary is removed and PATH is
-// untouched. Every failure (disk full included) is kFailed and names the path.
+// untouched. Of a symbolic link the file that it points to is written. Every failure (disk full included) is kFailed
+// and names the path.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);
@@ -42,7 +50,7 @@ class AtomicFile {
   void commit();
 
  private:
-  std::string path_, temporary_;
+  std::string path_, target_, temporary_;  // target_: behind symbolic links
   std::FILE* file_ = nullptr;
 };
 

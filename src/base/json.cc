@@ -41,7 +41,9 @@ class Builder : public nlohmann::json_sax<Json> {
     return true;
   }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    fail(ErrorKind::kMalformed, where_, ": not valid JSON at byte ", position, ": ", error.what());
+    std::string_view why = error.what();
+    if (const size_t end = why.find("] "); why.starts_with("[json.") && end != why.npos) why.remove_prefix(end + 2);
+    fail(ErrorKind::kMalformed, where_, ": not valid JSON at byte ", position, ": ", why);
   }
 
  private:

@@ -43,7 +43,13 @@ void Progress::add(int64_t count) {
 }
 
 void install_interrupt_handler() {
-  std::signal(SIGINT, [](int) { g_interrupted = 1; });
+  const auto handler = [](int signal) {
+    g_interrupted = 1;
+    std::signal(signal, SIG_DFL);
+  };
+  for (const int ending : {SIGINT, SIGTERM, SIGHUP})
+    if (std::signal(ending, handler) == SIG_IGN) std::signal(ending, SIG_IGN);  // as nohup has it
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 bool interrupted() { return g_interrupted != 0; }
 void check_interrupted() {

@@ -1,4 +1,4 @@
-// Progress on stderr for long work, and the flag that SIGINT sets.
+// Progress on stderr for long work, and the flag that SIGINT, SIGTERM and SIGHUP set.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,7 +13,7 @@ class Progress {
  public:
   Progress(std::string label, int64_t total);
   ~Progress();
-  // Adds `count` finished items; throws kInterrupted after SIGINT.
+  // Adds `count` finished items; throws kInterrupted after such a signal.
   void add(int64_t count = 1);
 
  private:
@@ -23,8 +23,10 @@ class Progress {
   bool bar_;
 };
 
+// The first of these signals lets work end in order, nothing left behind; the second ends the program at once. A file
+// that grows beyond a limit of the process is from now on an error like a full disk.
 void install_interrupt_handler();
 bool interrupted();
-void check_interrupted();  // throws kInterrupted after SIGINT
+void check_interrupted();  // throws kInterrupted after such a signal
 
 }  // namespace dyadic

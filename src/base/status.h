@@ -16,7 +16,7 @@ enum class ErrorKind {
   kUsage = 2,         // wrong arguments
   kMalformed = 3,     // an input file (model, tokenizer, recipe, text) is not what it should be
   kContract = 4,      // well-formed, but a promise cannot be kept (range not proved, not integer-only, shape too large)
-  kInterrupted = 130  // SIGINT
+  kInterrupted = 130  // SIGINT, SIGTERM or SIGHUP
 };
 
 class Error : public std::runtime_error {

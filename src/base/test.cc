@@ -128,6 +128,46 @@ TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNoTemporary) {
 
 TEST(AtomicFile, NamesAFolderThatIsNotThere) { EXPECT_THROW(AtomicFile("/nonexistent-folder/x"), Error); }
 
+TEST(AtomicFile, WritesBehindSymbolicLinks) {
+  namespace fs = std::filesystem;
+  const fs::path dir = test::temporary_dir();
+  fs::create_directory(dir / "far");
+  fs::create_symlink("far/y", dir / "near");  // of a file that is not there yet
+  fs::create_symlink("near", dir / "x");
+  AtomicFile file((dir / "x").string());
+  file.write("text");
+  file.commit();
+  EXPECT_TRUE(fs::is_symlink(dir / "x"));
+  EXPECT_TRUE(fs::is_symlink(dir / "near"));
+  EXPECT_EQ(read_file((dir / "far/y").string()), "text");
+}
+
+TEST(AtomicFile, RefusesWhatIsNoFile) {
+  namespace fs = std::filesystem;
+  const fs::path dir = test::temporary_dir();
+  ASSERT_EQ(mkfifo((dir / "pipe").c_str(), 0600), 0);
+  fs::create_symlink("loop", dir / "loop");
+  const auto message = [](const std::string& path) -> std::string {
+    try {
+      require_writable(path);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kFailed);
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(message((dir / "pipe").string()), testing::HasSubstr("a device or a pipe"));
+  EXPECT_THAT(message("/dev/null"), testing::HasSubstr("a device or a pipe"));
+  EXPECT_THAT(message(dir.string()), testing::HasSubstr("a folder"));
+  EXPECT_THAT(message((dir / "loop").string()), testing::HasSubstr("symbolic link"));
+  EXPECT_THAT(message((dir / "no/x").string()), testing::HasSubstr("No such file"));
+  EXPECT_THAT(message(""), testing::HasSubstr("without a name"));
+  EXPECT_EQ(message((dir / "x").string()), "");
+  EXPECT_THROW(AtomicFile((dir / "pipe").string()), Error);
+  EXPECT_TRUE(fs::is_fifo(dir / "pipe"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir), {}), 2);
+}
+
 TEST(Json, CapsAndMessages) {
   auto message = [](std::string_view text, JsonLimits limits = {}) -> std::string {
     try {

@@ -102,6 +102,17 @@ std::vector<std::string> read_columns(const std::string& path, std::span<const i
   return texts;
 }
 
+bool is_table(std::string_view path) {
+  if (path.ends_with(".zst")) path.remove_suffix(4);
+  return path.ends_with(".tsv") || path.ends_with(".csv");
+}
+
+std::vector<std::string> read_texts(const std::string& path, std::span<const int> columns) {
+  if (!columns.empty()) return read_columns(path, columns);
+  if (is_table(path)) fail(ErrorKind::kUsage, path, ": say which columns hold text, e.g. --columns 6,7");
+  return read_lines(path);
+}
+
 std::vector<std::string> sample_texts(std::vector<std::string> texts, size_t n, uint64_t seed) {
   n = std::min(n, texts.size());
   Random random(seed);

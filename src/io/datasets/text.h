@@ -23,6 +23,12 @@ std::vector<std::string> read_lines(const std::string& path);
 // has too few.
 std::vector<std::string> read_columns(const std::string& path, std::span<const int> columns);
 
+// Whether a file's name says that it holds a table: .tsv or .csv, plain or .zst.
+bool is_table(std::string_view path);
+
+// `columns` of a table, or where there are none the lines of any other file. kUsage for a table without columns.
+std::vector<std::string> read_texts(const std::string& path, std::span<const int> columns);
+
 // min(n, texts.size()) of the texts, drawn without replacement by Fisher-Yates with Random(seed), in the order drawn: a
 // smaller sample of the same seed is a prefix of a larger one.
 std::vector<std::string> sample_texts(std::vector<std::string> texts, size_t n, uint64_t seed);

@@ -1,0 +1,98 @@
+#include "api/files.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/file.h"
+#include "base/progress.h"
+#include "base/status.h"
+#include "io/datasets/text.h"
+
+namespace dyadic {
+
+void require_output(const std::string& path, const std::string& option, const std::vector<std::string>& inputs) {
+  for (const std::string& input : inputs)
+    if (is_same_file(path, input))
+      fail(ErrorKind::kUsage, option, " ", path, " would replace ", input, ", which is read");
+  require_writable(path);
+}
+
+class TextLines::Source {
+ public:
+  explicit Source(const std::string& path) : name_(path == "-" ? "stdin" : path) {
+    if (path == "-") return;
+    if (path.ends_with(".zst")) {
+      stored_ = read_text_file(path);
+      descriptor_ = -1, data_ = stored_.data(), end_ = stored_.size();
+      return;
+    }
+    descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor_ < 0) fail(ErrorKind::kFailed, name_, ": cannot open: ", std::strerror(errno));
+  }
+  ~Source() {
+    if (descriptor_ > STDIN_FILENO) close(descriptor_);
+  }
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+
+  const std::string& name() const { return name_; }
+
+  bool next(std::string& line) {
+    constexpr size_t kMost = (size_t{64} << 20) + 2;
+    line.clear();
+    while (at_ < end_ || fill()) {
+      const char* from = data_ + at_;
+      const char* end = from + std::min(end_ - at_, kMost - line.size());
+      const char* stop = std::find(from, end, '\n');
+      line.append(from, stop);
+      at_ += static_cast<size_t>(stop - from);
+      if (stop != end) return ++at_, true;
+      if (line.size() == kMost) return true;
+    }
+    return !line.empty();
+  }
+
+  bool may_wait() const {
+    if (at_ < end_ || descriptor_ < 0) return false;
+    pollfd ready{descriptor_, POLLIN, 0};
+    return poll(&ready, 1, 0) == 0;
+  }
+
+ private:
+  // False at the end.
+  bool fill() {
+    if (descriptor_ < 0) return false;
+    for (;;) {
+      pollfd ready{descriptor_, POLLIN, 0};
+      const int came = poll(&ready, 1, 100);  // a signal ends it, as it does not end a read, unless it came just before
+      check_interrupted();
+      if (came == 0) continue;
+      const ssize_t got = read(descriptor_, buffer_, sizeof buffer_);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0 && errno == EISDIR) fail(ErrorKind::kMalformed, name_, ": a folder, not a text file");
+      if (got < 0) fail(ErrorKind::kFailed, name_, ": cannot read: ", std::strerror(errno));
+      at_ = 0, end_ = static_cast<size_t>(got);
+      return got > 0;
+    }
+  }
+
+  const std::string name_;
+  int descriptor_ = STDIN_FILENO;  // below 0: all is in stored_
+  std::string stored_;
+  char buffer_[1 << 16];
+  const char* data_ = buffer_;  // of which [at_, end_) is to come
+  size_t at_ = 0, end_ = 0;
+};
+
+TextLines::TextLines(const std::string& path) : source_(std::make_unique<Source>(path)) {}
+TextLines::~TextLines() = default;
+const std::string& TextLines::name() const { return source_->name(); }
+bool TextLines::next(std::string& line) { return source_->next(line); }
+bool TextLines::may_wait() const { return source_->may_wait(); }
+
+}  // namespace dyadic

@@ -1,0 +1,32 @@
+// Files that a user names: outputs, asked about before work for them begins, and lines of texts as they come.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace dyadic {
+
+// kUsage if the file that `option` names would take the place of one of `inputs`; kFailed if it cannot be written.
+void require_output(const std::string& path, const std::string& option, const std::vector<std::string>& inputs);
+
+// The lines of a file, plain or .zst, or of a pipe. kFailed if it cannot be opened or read; a signal that ends the
+// program (base/progress.h) ends waiting too, with kInterrupted.
+class TextLines {
+ public:
+  explicit TextLines(const std::string& path);  // "-" is stdin
+  ~TextLines();
+  TextLines(const TextLines&) = delete;
+  TextLines& operator=(const TextLines&) = delete;
+
+  const std::string& name() const;  // for messages
+  // The next line without its end, cut beyond 64 MiB: a device may have no line ends at all. False at the end.
+  bool next(std::string& line);
+  // Whether the next call may have to wait.
+  bool may_wait() const;
+
+ private:
+  class Source;
+  std::unique_ptr<Source> source_;
+};
+
+}  // namespace dyadic
