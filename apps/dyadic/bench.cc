@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/status.h"
 #include "commands.h"
 #include "commit.h"
 
@@ -146,6 +147,7 @@ struct BenchOptions {
 };
 
 int bench(BenchOptions options, const Common& common) {
+  if (options.csv && common.json) fail(ErrorKind::kUsage, "--csv and --json exclude each other");
   BenchRequest& request = options.request;
   request.batches.clear();
   request.lengths.clear();
@@ -194,16 +196,19 @@ Action add_bench(CLI::App& app) {
       ->check(CLI::Range(0, 10000000))
       ->capture_default_str()
       ->needs(text);
-  app.add_option("--baseline", request.baseline, "A float model folder, timed in turn with ours");
+  auto* baseline = app.add_option("--baseline", request.baseline, "A float model folder, timed in turn with ours");
   app.add_option("--repetitions", request.repetitions, "Runs a shape; 0: about a second's worth, at least 5")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
-  app.add_flag("--layers", options->layers, "Also the layers of one run by one thread, which add up to it");
+  auto* layers =
+      app.add_flag("--layers", options->layers, "Also the layers of one run by one thread, which add up to it");
   auto* csv = app.add_flag("--csv", options->csv, "Comma-separated values instead of tables");
   app.add_flag("--executors", options->executors,
                "Instead: each kind of layer by hand, as generated C, as tile program")
       ->excludes(text)
-      ->excludes(csv);
+      ->excludes(csv)
+      ->excludes(layers)
+      ->excludes(baseline);
   set_help(
       app,
       "Runs every batch size with every length on random token ids, or with --text packed batches of texts as they\n"

@@ -43,6 +43,10 @@ std::string value_text(const CLI::Option& option);
 // The words that it takes, if they are few.
 std::vector<std::string> choices_of(const CLI::Option& option);
 
+// For an option of a number without sign: decimal digits only, at most `most`. CLI11 would read -1 as 2^64 - 1 and 010
+// as eight.
+CLI::Validator whole_number(uint64_t most = UINT64_MAX);
+
 // "6,7" as numbers.
 std::vector<int> parse_numbers(const std::string& text, const std::string& option);
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "api/evaluate.h"
+#include "base/status.h"
 #include "commands.h"
 
 namespace dyadic::cli {
@@ -20,6 +21,8 @@ Json to_json(const Evaluation& r) {
 }
 
 int eval(EvaluateRequest request, const std::string& columns, const Common& common) {
+  if (request.task == "sts" && (!columns.empty() || request.sample || request.concatenate))
+    fail(ErrorKind::kUsage, "--columns, --sample and --concatenate belong to --task cosine");
   if (!columns.empty()) request.columns = parse_numbers(columns, "--columns");
   request.encoder.session.threads = common.threads;
   request.seed = common.seed;
@@ -67,9 +70,9 @@ Action add_eval(CLI::App& app) {
            "Task sts: the correlation of cosine similarities with people's scores. Task cosine: how close embeddings "
            "are to\n"
            "the reference's, how alike both order all pairs of texts, and how often the nearest text is the same.\n"
-           "JSON: {\"task\", \"count\", \"metric\": {\"spearman\", \"pearson\"}, \"reference_metric\", \"cosine\": "
-           "{\"mean\", \"p01\",\n"
-           "\"min\", \"count\"}, \"texts_per_second\"}",
+           "JSON: {\"task\", \"count\", \"metric\": {\"spearman\", \"pearson\"} or {\"pairs_spearman\",\n"
+           "\"retrieval_agreement\"}, \"reference_metric\", \"cosine\": {\"mean\", \"p01\", \"min\", \"count\"},\n"
+           "\"texts_per_second\"}",
            {"dyadic eval minilm.dyad --task sts --data sts-dev.tsv --reference all-MiniLM-L6-v2",
             "dyadic eval minilm.dyad --task cosine --data sentences.txt --reference all-MiniLM-L6-v2 --json"});
   return [request, columns](const Common& common) { return eval(*request, *columns, common); };

@@ -37,19 +37,18 @@ int export_c(ExportRequest request, const Common& common) {
 
 Action add_export(CLI::App& app) {
   auto request = std::make_shared<ExportRequest>();
-  auto language = std::make_shared<std::string>();
+  auto language = std::make_shared<std::string>(), weights = std::make_shared<std::string>("auto");
   app.add_option("LANGUAGE", *language, "What to write; only c so far")->required()->check(CLI::IsMember({"c"}));
   app.add_option("MODEL", request->model, "A .dyad file")->required();
   app.add_option("-o,--output", request->output, "The folder to make; an earlier export there is replaced")->required();
   app.add_option("--max-length", request->max_length,
                  "Tokens of the longest text, special tokens included; 0: the model's own")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(1 << 30))
       ->capture_default_str();
-  const std::map<std::string, CWeights> kinds = {
-      {"auto", CWeights::kAuto}, {"arrays", CWeights::kArrays}, {"binary", CWeights::kBinary}};
-  app.add_option("--weights", request->weights,
+  app.add_option("--weights", *weights,
                  "arrays: constants in C; binary: one file that your program loads or links; auto: arrays up to 4 MB")
-      ->transform(CLI::CheckedTransformer(kinds).description("auto|arrays|binary"));
+      ->check(CLI::IsMember({"auto", "arrays", "binary"}))
+      ->capture_default_str();
   app.add_option("--texts", request->texts, "Test vectors of the lines of this file instead of random texts");
   app.add_option("--prefix", request->prefix, "Begins the names of files and functions")->capture_default_str();
   app.add_flag("--force", request->force, "Replace the folder and everything in it, whatever it holds");
@@ -58,7 +57,12 @@ Action add_export(CLI::App& app) {
       "Writes C99 that needs <stdint.h> and <string.h> alone: no float, no heap, static memory, one function a layer,\n"
       "test vectors and a Makefile that checks them.",
       {"dyadic export c minilm.dyad -o minilm_c --max-length 128 && make -C minilm_c test"});
-  return [request, language](const Common& common) { return export_c(*request, common); };
+  return [request, language, weights](const Common& common) {
+    request->weights = *weights == "arrays"   ? CWeights::kArrays
+                       : *weights == "binary" ? CWeights::kBinary
+                                              : CWeights::kAuto;
+    return export_c(*request, common);
+  };
 }
 
 }  // namespace dyadic::cli

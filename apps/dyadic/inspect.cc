@@ -62,8 +62,9 @@ int inspect(const InspectOptions& options, const Common& common) {
     if (value.find('\n') == std::string::npos) fmt::print("  {}: {}\n", key, value);
   fmt::print("{:.3f} GMAC for one sequence of {} tokens:", static_cast<double>(r.total_macs) / 1e9, r.length);
   for (const auto& [operands, share] : r.macs) fmt::print(" {} {:.3f} %", operands, 100 * share);
-  fmt::print("\nislands: {}\n",
-             r.islands.empty() ? "none, integer-only" : fmt::format("{}", fmt::join(r.islands, "; ")));
+  fmt::print("\nislands: {}\n", r.kind == "float"   ? "all of it: `dyadic quantize` makes it integer"
+                                : r.islands.empty() ? "none, integer-only"
+                                                    : fmt::format("{}", fmt::join(r.islands, "; ")));
   if (!r.lemmas.empty()) fmt::print("lemmas: {}\n", fmt::join(r.lemmas, "; "));
   fmt::print("\n");
   std::vector<std::vector<std::string>> rows;

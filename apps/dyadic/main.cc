@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <iostream>
 #include <map>
 #include <system_error>
 
@@ -44,11 +46,13 @@ int run(int argc, char** argv) {
       "  2    usage: an argument is wrong\n"
       "  3    malformed: a model, tokenizer, recipe or text is not what it should be; file and place are named\n"
       "  4    a contract is unmet: a range not proved, a node not covered, not integer-only\n"
-      "  130  interrupted\n"
+      "  130  interrupted, by SIGINT, SIGTERM or SIGHUP\n"
       "\n"
       "Environment:\n"
       "  DYADIC_ISA      portable, avx2, avx512vnni or amx: the best instruction set to use; results are the same\n"
-      "  DYADIC_RECIPES  the folder of recipes that are given by name";
+      "  DYADIC_RECIPES  the folder of recipes that are given by name\n"
+      "  DYADIC_MODELS   the folder of trained models that tests use; scripts/fetch_models.sh fills it\n"
+      "  DYADIC_DATA     the folder of data sets that tests and benchmarks use";
   app.footer(shared);
 
   cli::Common common;
@@ -65,6 +69,7 @@ int run(int argc, char** argv) {
         ->capture_default_str()
         ->group(shared_group);
     sub->add_option("--seed", common.seed, "Seed of everything that is drawn at random")
+        ->check(cli::whole_number())
         ->capture_default_str()
         ->group(shared_group);
   };
@@ -82,11 +87,27 @@ int run(int argc, char** argv) {
   verb("completion", "A script that completes words in your shell", cli::add_completion);
   verb("man", "The manual page", cli::add_man);
 
+  // CLI11 would miss the verb only.
+  if (argc == 1) fail(ErrorKind::kUsage, "say what to do; `dyadic --help` lists the verbs");
+  const auto is_named = [&](const auto& verb) { return verb.first->get_name() == argv[1]; };
+  if (argc > 1 && argv[1][0] != '-' && std::none_of(actions.begin(), actions.end(), is_named))
+    fail(ErrorKind::kUsage, "there is no verb '", argv[1], "'; `dyadic --help` lists them");
+  app.failure_message([](const CLI::App* at, const CLI::Error& error) {
+    // CLI11 tells of what is missing before it tells of what it does not know, which may be the same word misspelt.
+    std::string unknown;
+    for (const std::string& word : at->remaining(true))
+      if (word.size() > 1 && word[0] == '-') unknown += (unknown.empty() ? "" : ", ") + word;
+    const std::string why = unknown.empty() ? error.what() : "there is no option " + unknown;
+    const auto verbs = at->get_subcommands();
+    return fmt::format("dyadic: {}; see `dyadic {}--help`\n", why, verbs.empty() ? "" : verbs[0]->get_name() + " ");
+  });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
-    return code == 0 ? 0 : static_cast<int>(ErrorKind::kUsage);
+    if (code != 0) return static_cast<int>(ErrorKind::kUsage);
+    if (!std::cout.flush() || std::fflush(stdout) != 0) fail(ErrorKind::kFailed, "stdout: write failed");
+    return 0;
   }
   install_interrupt_handler();
   set_progress_enabled(!common.quiet);

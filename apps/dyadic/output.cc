@@ -2,11 +2,24 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 
 #include "base/status.h"
 #include "commands.h"
 
 namespace dyadic::cli {
+
+CLI::Validator whole_number(uint64_t most) {
+  return CLI::Validator(
+      [most](const std::string& text) -> std::string {
+        uint64_t value = 0;
+        const char* end = text.data() + text.size();
+        const auto [at, error] = std::from_chars(text.data(), end, value);
+        const bool plain = error == std::errc() && at == end && (text[0] != '0' || text.size() == 1);
+        return plain && value <= most ? "" : fmt::format("'{}' is not a number in 0..{}", text, most);
+      },
+      "");
+}
 
 std::vector<int> parse_numbers(const std::string& text, const std::string& option) {
   std::vector<int> numbers;
@@ -15,7 +28,7 @@ std::vector<int> parse_numbers(const std::string& text, const std::string& optio
     const bool digits = !part.empty() && part.size() < 8 &&
                         std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isdigit(c); });
     if (!digits || std::stoi(part) < 1)
-      fail(ErrorKind::kUsage, option, ": '", text, "' is not a list of positive numbers like 6,7");
+      fail(ErrorKind::kUsage, option, ": '", text, "' is not a list of numbers in 1..9999999, like 6,7");
     numbers.push_back(std::stoi(part));
   }
   if (numbers.empty()) fail(ErrorKind::kUsage, option, ": no number given");

@@ -71,11 +71,13 @@ void print_injection(const InjectReport& inject) {
   fmt::print("\n");
 }
 
-int verify(VerifyRequest request, const Common& common) {
+int verify(VerifyRequest request, bool require_integer, const Common& common) {
   request.seed = common.seed;
   const VerifyReport r = verify_model_file(request);
   const bool passed = r.equal && (!r.inject || r.inject->missed.empty());
-  const int code = passed ? 0 : static_cast<int>(ErrorKind::kFailed);
+  const int code = !passed                              ? static_cast<int>(ErrorKind::kFailed)
+                   : require_integer && !r.integer_only ? static_cast<int>(ErrorKind::kContract)
+                                                        : 0;
   if (common.json) {
     fmt::print("{}\n", to_json(r).dump());
     return code;
@@ -109,26 +111,28 @@ int verify(VerifyRequest request, const Common& common) {
 
 Action add_verify(CLI::App& app) {
   auto request = std::make_shared<VerifyRequest>();
+  auto require_integer = std::make_shared<bool>(false);
   app.add_option("MODEL", request->model, "A .dyad file")->required();
   app.add_option("--texts", request->texts, "Verify on the lines of this file instead of 64 random texts");
   app.add_option(
          "--inject", request->inject,
          "Then flip this many bits of constants, one at a time, each in one layer of one backend, and find them")
       ->check(CLI::Range(0, 1000000));
+  app.add_flag("--require-integer", *require_integer, "Exit code 4 unless the model computes with integers only");
   set_help(
       app,
       "Runs the evaluator, tile programs, kernels of every instruction set and generated C (gcc, clang) on texts and "
       "on\n"
       "the extreme codes of every layer, and compares all codes. --seed draws the texts, the codes and the faults.\n"
       "Exit code 1 and the first difference (layer, backend, index) if any executor disagrees, or if a planted fault\n"
-      "is missed.\n"
+      "is missed. The first line says whether the model is integer-only.\n"
       "JSON: {\"integer_only\", \"islands\", \"lemmas\", \"texts\", \"tokens\", \"longest\", \"extreme\": "
       "{\"batches\", "
       "\"rows\"},\n"
       "\"backends\", \"skipped\", \"layers\": [{\"name\", \"composite\", \"hashes\"}], \"equal\", "
       "\"first_difference\", \"differences\", \"inject\"}",
       {"dyadic verify minilm.dyad", "dyadic verify minilm.dyad --inject 50 --seed 7 --json"});
-  return [request](const Common& common) { return verify(*request, common); };
+  return [=](const Common& common) { return verify(*request, *require_integer, common); };
 }
 
 }  // namespace dyadic::cli

@@ -37,8 +37,7 @@ Pass random_pass(Random& random, int64_t vocabulary, int64_t batch, int64_t leng
 }
 
 std::vector<TokenIds> read_ids(const BenchRequest& request) {
-  std::vector<std::string> texts =
-      request.columns.empty() ? read_lines(request.text) : read_columns(request.text, request.columns);
+  std::vector<std::string> texts = read_texts(request.text, request.columns);
   if (request.sample > 0) texts = sample_texts(std::move(texts), static_cast<size_t>(request.sample), request.seed);
   if (texts.empty()) fail(ErrorKind::kMalformed, request.text, ": no texts");
   const auto encoder = open_encoder(request.model, {{Backend::kKernels, request.isa}});

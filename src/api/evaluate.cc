@@ -1,5 +1,7 @@
 #include "api/evaluate.h"
 
+#include <algorithm>
+#include <set>
 #include <unordered_map>
 
 #include "api/metrics.h"
@@ -64,11 +66,14 @@ EvaluationTexts evaluation_texts(const EvaluateRequest& request, const TextEncod
       result.pairs.emplace_back(first, intern(pair.second));
       result.scores.push_back(pair.score);
     }
+    if (result.pairs.size() == 1 ||
+        (!result.pairs.empty() && std::ranges::min(result.scores) == std::ranges::max(result.scores)))
+      fail(ErrorKind::kMalformed, request.data, ": a correlation needs two pairs of different scores, and there are ",
+           result.pairs.size(), " pairs of ", std::set(result.scores.begin(), result.scores.end()).size());
   } else if (request.task == "cosine") {
     if (request.reference.empty())
       fail(ErrorKind::kUsage, "--task cosine compares with a model: give --reference MODEL");
-    std::vector<std::string> lines =
-        request.columns.empty() ? read_lines(request.data) : read_columns(request.data, request.columns);
+    std::vector<std::string> lines = read_texts(request.data, request.columns);
     std::erase_if(lines, [](const std::string& text) { return text.empty(); });
     if (request.concatenate || request.sample) lines = sample_texts(lines, lines.size(), request.seed);
     if (request.concatenate) lines = concatenated(lines, encoder, request.concatenate, request.sample);

@@ -207,6 +207,7 @@ VerifyReport verify_model_file(const VerifyRequest& request) {
   } else {
     const auto encoder = open_encoder(request.model);
     for (const auto& text : read_lines(request.texts)) texts.push_back(encoder->tokenize(text));
+    if (texts.empty()) fail(ErrorKind::kMalformed, request.texts, ": has no line");
   }
   report.texts = static_cast<int64_t>(texts.size());
   for (const auto& text : texts) {

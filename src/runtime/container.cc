@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "base/status.h"
 #include "tensor/safetensors.h"
@@ -29,6 +31,9 @@ void save_model(const std::string& path, const Model& model) {
 }
 
 std::shared_ptr<const Model> load_model(const std::string& path) {
+  if (std::error_code error; std::filesystem::is_directory(path, error))
+    fail(ErrorKind::kMalformed, path,
+         ": not a regular file but a folder; a .dyad file is needed, which `dyadic quantize` makes");
   const auto file = Safetensors::open(path);
   if (!file->has(kGraph)) fail(ErrorKind::kMalformed, path, ": no tensor '", kGraph, "': this is not a .dyad file");
   const Tensor graph = file->tensor(kGraph);

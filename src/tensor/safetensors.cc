@@ -118,7 +118,7 @@ std::shared_ptr<const Safetensors> Safetensors::open(const std::string& path, co
   for (size_t i = 0; i < kPrefixBytes; ++i) header_bytes |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
   if (header_bytes > limits.max_header_bytes)
     fail(ErrorKind::kMalformed, path, ": the header length at byte 0 is ", header_bytes, ", more than the ",
-         limits.max_header_bytes, " allowed");
+         limits.max_header_bytes, " allowed (is it a .dyad or .safetensors file?)");
   if (header_bytes > bytes.size() - kPrefixBytes)
     fail(ErrorKind::kMalformed, path, ": the header length at byte 0 is ", header_bytes, ", but only ",
          bytes.size() - kPrefixBytes, " bytes follow (is the file truncated?)");

@@ -23,6 +23,8 @@ TEST(Cli, BadFilesEndInOneLine) {
   spit(dir + "/short.dyad", good.substr(0, 1000));
   spit(dir + "/long.dyad", good + "x");
   spit(dir + "/latin1.txt", "na\xefve\n");
+  spit(dir + "/empty.txt", "");
+  spit(dir + "/pair.tsv", "g\tf\ty\t1\t2.5\tone\ttwo\n");
   spit(dir + "/bad.toml", "name = \"x\"\n[[rule]]\nencode.input = \"afine\"\n");
   ASSERT_EQ(mkfifo((dir + "/pipe.dyad").c_str(), 0600), 0);
   const std::string quantize = "quantize " + tiny + " --quiet -o " + dir + "/out.dyad ";
@@ -32,7 +34,18 @@ TEST(Cli, BadFilesEndInOneLine) {
       {"inspect " + dir + "/pipe.dyad", 3, dir + "/pipe.dyad: not a regular file"},
       {"verify --quiet " + dir + "/short.dyad", 3, dir + "/short.dyad"},
       {"run " + tiny_dyad() + " " + dir + "/latin1.txt", 3, dir + "/latin1.txt:1: "},
-      {"run " + tiny_dyad() + " " + dir, 1, dir + ": cannot read"},
+      {"run " + tiny_dyad() + " " + dir, 3, dir + ": a folder, not a text file"},
+      {"run " + tiny_dyad() + " " + dir + "/none", 1, dir + "/none: cannot open: No such file"},
+      {"inspect " + texts, 3, "is it a .dyad or .safetensors file?"},
+      {"verify " + tiny, 3, tiny + ": not a regular file but a folder; a .dyad file is needed"},
+      {quantize + "--calib " + texts + " " + tiny_dyad(), 2, "argument was not expected"},
+      {"quantize " + tiny_dyad() + " --quiet --calib " + texts + " -o " + dir + "/out.dyad", 3, "not a model folder"},
+      {"verify --quiet " + tiny_dyad() + " --texts " + dir + "/empty.txt", 3, dir + "/empty.txt: has no line"},
+      {"eval " + tiny_dyad() + " --quiet --task sts --data " + dir + "/pair.tsv", 3, "two pairs of different scores"},
+      {"eval " + tiny_dyad() + " --task sts --concatenate 9 --data " + dir + "/pair.tsv", 2, "belong to --task cosine"},
+      {"eval " + tiny_dyad() + " --task cosine --reference " + tiny_dyad() + " --data " + dir + "/pair.tsv", 2,
+       "--columns 6,7"},
+      {"bench " + tiny_dyad() + " --text " + dir + "/pair.tsv", 2, "--columns 6,7"},
       {"run " + tiny_dyad() + " /dev/zero", 3, "/dev/zero:1: text of 67108866 bytes"},
       {"eval " + tiny_dyad() + " --quiet --task sts --data " + dir + "/latin1.txt", 3, dir + "/latin1.txt: line 1"},
       {quantize + "--calib " + dir + "/latin1.txt", 3, dir + "/latin1.txt: line 1"},
@@ -49,13 +62,91 @@ TEST(Cli, BadFilesEndInOneLine) {
   EXPECT_FALSE(fs::exists(dir + "/out.dyad"));
 }
 
+TEST(Cli, WrongWordsAreNamed) {
+  const std::string tiny = tiny_dyad();
+  const std::vector<BadCall> calls = {
+      {"bogus", 2, "there is no verb 'bogus'"},
+      {"", 2, "say what to do"},
+      {"inspect --bogus", 2, "there is no option --bogus; see `dyadic inspect --help`"},
+      {"inspect", 2, "MODEL is required; see `dyadic inspect --help`"},
+      {"inspect " + tiny + " --seed -1", 2, "'-1' is not a number in 0..18446744073709551615"},
+      {"inspect " + tiny + " --seed 010", 2, "'010' is not a number"},
+      {"inspect " + tiny + " --seed 18446744073709551616", 2, "is not a number"},
+      {"bench " + tiny + " --csv --json", 2, "--csv and --json exclude each other"},
+      {"bench " + tiny + " --executors --layers", 2, "excludes"},
+      {"bench " + tiny + " --batch 999999999", 2, "1..9999999"},
+      {"export c " + tiny + " -o x --weights foo", 2, "foo not in {auto,arrays,binary}"},
+      {"export c " + tiny + " -o x --max-length -1", 2, "'-1' is not a number in 0..1073741824"},
+      {"export c " + tiny + " -o x --prefix int", 2, "is a word of C"},
+      {"export c " + tiny + " -o x --prefix 1a", 2, "must be a name in C"},
+  };
+  for (const BadCall& call : calls) {
+    const CliResult r = cli(call.arguments);
+    EXPECT_EQ(r.code, call.code) << call.arguments << "\n" << r.err;
+    EXPECT_THAT(r.err, StartsWith("dyadic: ")) << call.arguments;
+    EXPECT_THAT(r.err, HasSubstr(call.message)) << call.arguments;
+    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << call.arguments << "\n" << r.err;
+    EXPECT_EQ(r.out, "") << call.arguments;
+  }
+  EXPECT_EQ(cli("list --quiet", "DYADIC_RECIPES=/nonexistent").code, 0);
+  const CliResult r = cli("quantize x --calib y -o z", "DYADIC_RECIPES=/nonexistent");
+  EXPECT_THAT(r.err, HasSubstr("the recipes in /nonexistent, where there are none"));
+}
+
+// What -o and --html name is asked about before the work for it, and never takes the place of what is read.
+TEST(Cli, OutputsReplaceNothingThatIsNoOutput) {
+  const std::string dir = temporary_dir(), tiny = source_path("models/tiny-encoder");
+  const std::string texts = source_path("examples/sentences.txt"), quantize = "quantize " + tiny + " --quiet --calib ";
+  spit(dir + "/calib.txt", "one\ntwo\n");
+  ASSERT_EQ(mkfifo((dir + "/pipe").c_str(), 0600), 0);
+  const std::string explain =
+      "explain " + tiny_dyad() + " --reference " + tiny + " --data " + dir + "/calib.txt --html ";
+  const std::vector<BadCall> calls = {
+      {quantize + dir + "/calib.txt -o " + dir + "/calib.txt", 2, "would replace"},
+      {quantize + texts + " -o " + dir + "/pipe", 1, "a device or a pipe"},
+      {quantize + texts + " -o " + dir, 1, "a folder"},
+      {quantize + texts + " -o " + dir + "/no/x.dyad", 1, "No such file"},
+      {quantize + texts + " -o ''", 1, "without a name"},
+      {explain + dir + "/calib.txt", 2, "would replace"},
+      {explain + dir + "/pipe", 1, "a device or a pipe"},
+  };
+  for (const BadCall& call : calls) {
+    const CliResult r = cli(call.arguments);
+    EXPECT_EQ(r.code, call.code) << call.arguments << "\n" << r.err;
+    EXPECT_THAT(r.err, HasSubstr(call.message)) << call.arguments;
+    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << call.arguments << "\n" << r.err;
+  }
+  EXPECT_EQ(slurp(dir + "/calib.txt"), "one\ntwo\n");
+  EXPECT_TRUE(fs::is_fifo(dir + "/pipe"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir), {}), 2);
+}
+
+TEST(Cli, RunWaitsForTextsAndCanBeEnded) {
+  const std::string dir = temporary_dir();
+  ASSERT_EQ(mkfifo((dir + "/texts").c_str(), 0600), 0);
+  for (const std::string& signal : {std::string("INT"), std::string("TERM")}) {
+    // A first answer says that it waits for the second text.
+    const std::string script = "set -m; " + dyadic_program() + " run " + tiny_dyad() + " " + dir + "/texts >" + dir +
+                               "/out 2>" + dir + "/err & p=$!; exec 3>" + dir +
+                               "/texts; echo one >&3; while kill -0 $p " + "2>/dev/null && ! [ -s " + dir +
+                               "/out ]; do sleep 0.01; done; kill -" + signal + " $p; wait $p";
+    const int status = std::system(("bash -c '" + script + "'").c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 130) << signal;
+    EXPECT_EQ(slurp(dir + "/err"), "dyadic: interrupted\n");
+    const std::string out = slurp(dir + "/out");
+    EXPECT_EQ(std::count(out.begin(), out.end(), '\n'), 1);
+    fs::remove(dir + "/out");
+  }
+}
+
 TEST(Cli, EveryReportNoticesAFullDisk) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "SKIPPED: no /dev/full";
   const std::string err = temporary_dir() + "/err", texts = source_path("examples/sentences.txt");
-  for (const std::string& call : {"inspect --json " + tiny_dyad(), "inspect --bodies " + tiny_dyad(),
-                                  std::string("list --json"), "run " + tiny_dyad() + " " + texts,
-                                  "eval --json --quiet --sample 4 --task cosine --data " + texts + " --reference " +
-                                      tiny_dyad() + " " + tiny_dyad()}) {
+  for (const std::string& call :
+       {std::string("--help"), std::string("--version"), "inspect --json " + tiny_dyad(),
+        "inspect --bodies " + tiny_dyad(), std::string("list --json"), "run " + tiny_dyad() + " " + texts,
+        "eval --json --quiet --sample 4 --task cosine --data " + texts + " --reference " + tiny_dyad() + " " +
+            tiny_dyad()}) {
     const int status = std::system((dyadic_program() + " " + call + " >/dev/full 2>" + err).c_str());
     EXPECT_EQ(WEXITSTATUS(status), 1) << call;
     EXPECT_THAT(slurp(err), HasSubstr("stdout: write failed")) << call;

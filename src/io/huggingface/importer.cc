@@ -28,6 +28,9 @@ class Folder {
   explicit Folder(const std::string& path) {
     std::error_code error;
     root_ = fs::canonical(path, error);
+    if (!error && fs::is_regular_file(root_, error))
+      fail(ErrorKind::kMalformed, path,
+           ": not a model folder but a file; the float model is needed, as it was exported");
     if (error || !fs::is_directory(root_, error)) fail(ErrorKind::kFailed, path, ": cannot open the model folder");
   }
 
