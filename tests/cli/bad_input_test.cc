@@ -17,6 +17,17 @@ struct BadCall {
   std::string message;
 };
 
+void expect_one_line_each(const std::vector<BadCall>& calls) {
+  for (const BadCall& call : calls) {
+    const CliResult r = cli(call.arguments);
+    EXPECT_EQ(r.code, call.code) << call.arguments << "\n" << r.err;
+    EXPECT_THAT(r.err, StartsWith("dyadic: ")) << call.arguments;
+    EXPECT_THAT(r.err, HasSubstr(call.message)) << call.arguments;
+    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << call.arguments << "\n" << r.err;
+    EXPECT_EQ(r.out, "") << call.arguments;
+  }
+}
+
 TEST(Cli, BadFilesEndInOneLine) {
   const std::string dir = temporary_dir(), good = slurp(tiny_dyad()), tiny = source_path("models/tiny-encoder");
   const std::string texts = source_path("examples/sentences.txt");
@@ -51,14 +62,7 @@ TEST(Cli, BadFilesEndInOneLine) {
       {quantize + "--calib " + dir + "/latin1.txt", 3, dir + "/latin1.txt: line 1"},
       {quantize + "--calib " + texts + " --recipe " + dir + "/bad.toml", 3, dir + "/bad.toml:3: unknown part 'afine'"},
   };
-  for (const BadCall& call : calls) {
-    const CliResult r = cli(call.arguments);
-    EXPECT_EQ(r.code, call.code) << call.arguments << "\n" << r.err;
-    EXPECT_THAT(r.err, StartsWith("dyadic: ")) << call.arguments;
-    EXPECT_THAT(r.err, HasSubstr(call.message)) << call.arguments;
-    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << call.arguments << "\n" << r.err;
-    EXPECT_EQ(r.out, "") << call.arguments;
-  }
+  expect_one_line_each(calls);
   EXPECT_FALSE(fs::exists(dir + "/out.dyad"));
 }
 
@@ -80,14 +84,7 @@ TEST(Cli, WrongWordsAreNamed) {
       {"export c " + tiny + " -o x --prefix int", 2, "is a word of C"},
       {"export c " + tiny + " -o x --prefix 1a", 2, "must be a name in C"},
   };
-  for (const BadCall& call : calls) {
-    const CliResult r = cli(call.arguments);
-    EXPECT_EQ(r.code, call.code) << call.arguments << "\n" << r.err;
-    EXPECT_THAT(r.err, StartsWith("dyadic: ")) << call.arguments;
-    EXPECT_THAT(r.err, HasSubstr(call.message)) << call.arguments;
-    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << call.arguments << "\n" << r.err;
-    EXPECT_EQ(r.out, "") << call.arguments;
-  }
+  expect_one_line_each(calls);
   EXPECT_EQ(cli("list --quiet", "DYADIC_RECIPES=/nonexistent").code, 0);
   const CliResult r = cli("quantize x --calib y -o z", "DYADIC_RECIPES=/nonexistent");
   EXPECT_THAT(r.err, HasSubstr("the recipes in /nonexistent, where there are none"));
@@ -110,12 +107,7 @@ TEST(Cli, OutputsReplaceNothingThatIsNoOutput) {
       {explain + dir + "/calib.txt", 2, "would replace"},
       {explain + dir + "/pipe", 1, "a device or a pipe"},
   };
-  for (const BadCall& call : calls) {
-    const CliResult r = cli(call.arguments);
-    EXPECT_EQ(r.code, call.code) << call.arguments << "\n" << r.err;
-    EXPECT_THAT(r.err, HasSubstr(call.message)) << call.arguments;
-    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << call.arguments << "\n" << r.err;
-  }
+  expect_one_line_each(calls);
   EXPECT_EQ(slurp(dir + "/calib.txt"), "one\ntwo\n");
   EXPECT_TRUE(fs::is_fifo(dir + "/pipe"));
   EXPECT_EQ(std::distance(fs::directory_iterator(dir), {}), 2);
