@@ -43,7 +43,7 @@ class TextLines::Source {
   const std::string& name() const { return name_; }
 
   bool next(std::string& line) {
-    constexpr size_t kMost = (size_t{64} << 20) + 2;
+    constexpr size_t kMost = (size_t{64} << 20) + 2;  // more than a text may have, with CR: it will be refused
     line.clear();
     while (at_ < end_ || fill()) {
       const char* from = data_ + at_;

@@ -104,7 +104,7 @@ TEST_P(PanelDots, EqualDotRowOnChunksOfRows) {
   const auto noise = [&](DataType, int64_t) { return static_cast<int64_t>(random.next64()); };
   for (const int64_t M : {kChunkRows, kChunkRows + 1, 2 * kChunkRows + 3})
     Product(dot(), M, 5, 7, 7, 7, noise).check(dot());
-  // Sums of more than two megabytes, which leave the second-level cache.
+  // Sums of more than two megabytes, which leave a second-level cache of less than 2.8.
   Product(dot(), 2 * kChunkRows + 3, 1027, 7, 7, 7, noise).check(dot());
 }
 
