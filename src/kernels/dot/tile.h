@@ -3,7 +3,9 @@
 //
 // Core: Vector, Element (of panels, s8 or s16), Row (of rows, as large), kLanes (of 32 bits), kVectors (across a
 // panel), kRows, load and store (of sums), load_panel, broadcast (four bytes of a row to all lanes), accumulate (adds
-// to each lane the products of its group), keep, prefetch, prefetch_next (to any cache), kPrefetchRows and kLastSteps.
+// to each lane the products of its group), keep, prefetch, prefetch_next (to any cache), kPrefetchRows, kLastSteps,
+// kInFlight (sums that the multiplying pipes work on at a time: an instruction's cycles x pipes), and add if that
+// exceeds kVectors.
 //
 // keep is an empty asm that holds a value in a register. Without it gcc 12 spills sums inside the loop, which costs a
 // factor of two, and reads the panel again for every row of a tile, which costs a quarter of the speed of 2 and 3 rows.
@@ -28,16 +30,30 @@ template <class Core, int kRows, bool kAgain>
   }
 }
 
+// In how many sums each lane adds: neighbouring steps take different ones, so that there are kInFlight at a time, where
+// a step has fewer and registers allow.
+template <class Core, int kRows>
+constexpr int dot_sets() {
+  int sets = 1;
+  while (sets * kRows * Core::kVectors < Core::kInFlight && 2 * sets * kRows <= Core::kRows) sets *= 2;
+  return sets;
+}
+
 // The sums of kRows rows, from `start` on.
 template <class Core, int kRows, bool kAgain>
 [[gnu::always_inline]] inline void dot_sums(typename Core::Vector (&acc)[kRows][Core::kVectors], const std::byte* a,
                                             int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
                                             const std::byte* wanted) {
   constexpr int kLanes = Core::kLanes, kVectors = Core::kVectors, kVectorBytes = 4 * kLanes;
+  // Where few products share a step the loop itself would take its time.
+  constexpr int kSteps = kRows * kVectors <= 8 ? 4 : 1, kStepBytes = kVectors * kVectorBytes;
+  constexpr int kSets = dot_sets<Core, kRows>();
+  static_assert(kSteps % kSets == 0);
+  typename Core::Vector sums[kSets][kRows][kVectors] = {};
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) acc[r][j] = Core::load(start + j * kLanes);
+    for (int j = 0; j < kVectors; ++j) sums[0][r][j] = Core::load(start + j * kLanes);
   const auto step = [&](int64_t s) __attribute__((always_inline)) {
     decltype(Core::load_panel(panel)) w[kVectors];
 #pragma GCC unroll 4
@@ -51,13 +67,11 @@ template <class Core, int kRows, bool kAgain>
       const auto x = Core::broadcast(a + r * lda + 4 * s);
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
-        Core::accumulate(acc[r][j], x, w[j]);
-        Core::keep(acc[r][j]);
+        Core::accumulate(sums[s % kSets][r][j], x, w[j]);
+        Core::keep(sums[s % kSets][r][j]);
       }
     }
   };
-  // Where few products share a step the loop itself would take its time.
-  constexpr int kSteps = kRows * kVectors <= 8 ? 4 : 1, kStepBytes = kVectors * kVectorBytes;
   if constexpr (kSteps > 1) {
     for (; groups % kSteps != 0; --groups, a += 4, panel += kStepBytes) step(0);
   }
@@ -66,6 +80,16 @@ template <class Core, int kRows, bool kAgain>
 #pragma GCC unroll 4
     for (int s = 0; s < kSteps; ++s) step(s);
   }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      acc[r][j] = sums[0][r][j];
+      if constexpr (kSets > 1) {
+#pragma GCC unroll 4
+        for (int set = 1; set < kSets; ++set) acc[r][j] = Core::add(acc[r][j], sums[set][r][j]);
+      }
+    }
 }
 
 template <class Core, int kRows, bool kAgain>
