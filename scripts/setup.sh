@@ -11,7 +11,7 @@ source "$(dirname "$0")/lib.sh"
 # ocl-icd-opencl-dev and libomp-dev: oneDNN's CMake package asks for OpenCL, and for the compiler's OpenMP (clang's is libomp).
 packages=(
   build-essential clang clang-format clang-tidy cmake ninja-build ccache git ca-certificates pkg-config
-  libdnnl-dev ocl-icd-opencl-dev libomp-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libicu-dev libzstd-dev
+  libdnnl-dev ocl-icd-opencl-dev libomp-dev nlohmann-json3-dev rapidjson-dev libtomlplusplus-dev libcli11-dev libfmt-dev libicu-dev libzstd-dev
   libgtest-dev libgmock-dev python3 python3-venv unzip zstd
 )
 

@@ -1,66 +1,96 @@
 #include "base/json.h"
 
+#include <rapidjson/error/en.h>
+#include <rapidjson/memorystream.h>
+#include <rapidjson/reader.h>
+
 #include <algorithm>
+#include <charconv>
 #include <cmath>
-#include <unordered_set>
 #include <vector>
 
+#include "base/name_index.h"
 #include "base/status.h"
 
 namespace dyadic {
 namespace {
 
-// Objects of more members have their keys in a set.
+// Names of more members are looked up by hash.
 constexpr size_t kFewMembers = 16;
 
-// Builds the document while refusing deep nesting and duplicate keys. The library's own builder searches an ordered
-// object for every key it adds, which makes a vocabulary or a hostile file quadratic; here the set of seen keys answers
-// that.
-class Builder : public nlohmann::json_sax<Json> {
+using Utf8 = rapidjson::UTF8<>;
+using Size = rapidjson::SizeType;
+
+// Builds the document from RapidJSON's events while refusing deep nesting and duplicate keys. nlohmann's own reader
+// takes twice as long, and its builder searches an ordered object for every key it adds, which makes a vocabulary
+// or a hostile file quadratic; here an object's names are looked at once, at its end.
+class Builder : public rapidjson::BaseReaderHandler<Utf8, Builder> {
  public:
   Builder(std::string where, int max_depth) : where_(std::move(where)), max_depth_(max_depth) {}
   Json take() { return std::move(root_); }
 
-  bool null() override { return add(nullptr); }
-  bool boolean(bool v) override { return add(v); }
-  bool number_integer(number_integer_t v) override { return add(v); }
-  bool number_unsigned(number_unsigned_t v) override { return add(v); }
-  bool number_float(number_float_t v, const string_t&) override { return add(v); }
-  bool string(string_t& v) override { return add(std::move(v)); }
-  bool binary(binary_t& v) override { return add(std::move(v)); }
-  bool start_object(std::size_t) override { return open(Json::object()); }
-  bool start_array(std::size_t) override { return open(Json::array()); }
-  bool end_object() override { return close(); }
-  bool end_array() override { return close(); }
-  bool key(string_t& name) override {
-    Members& members = open_.back().value->get_ref<Json::object_t&>();
-    if (is_repeated(name, members))
-      fail(ErrorKind::kMalformed, where_, ": key '", name, "' appears twice in one object");
+  // NOLINTBEGIN(readability-identifier-naming): RapidJSON's names
+  bool Null() { return add(nullptr); }
+  bool Bool(bool v) { return add(v); }
+  bool RawNumber(const char* text, Size size, bool) { return add(number({text, size})); }
+  bool String(const char* text, Size size, bool) { return add(string({text, size})); }
+  bool StartObject() { return open(Json::object()); }
+  bool StartArray() { return open(Json::array()); }
+  bool EndObject(Size) {
+    const Members& members = open_.back()->get_ref<const Json::object_t&>();
+    if (const std::string* name = repeated_name(members))
+      fail(ErrorKind::kMalformed, where_, ": key '", *name, "' appears twice in one object");
+    return close();
+  }
+  bool EndArray(Size) { return close(); }
+  bool Key(const char* text, Size size, bool) {
+    std::string name = string({text, size});
+    Members& members = open_.back()->get_ref<Json::object_t&>();
     if (members.size() == members.capacity()) grow(members);
     slot_ = &members.emplace_back(std::move(name), nullptr).second;
     return true;
   }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    std::string_view why = error.what();
-    if (const size_t end = why.find("] "); why.starts_with("[json.") && end != why.npos) why.remove_prefix(end + 2);
-    fail(ErrorKind::kMalformed, where_, ": not valid JSON at byte ", position, ": ", why);
-  }
+  // NOLINTEND(readability-identifier-naming)
 
  private:
   using Members = std::vector<Json::object_t::value_type>;
-  struct Container {
-    Json* value;                           // stays put while it is open: only the innermost container grows
-    std::unordered_set<std::string> keys;  // of more than kFewMembers members
-  };
 
-  // Whether the innermost object has a member of that name; notes the name.
-  bool is_repeated(const std::string& name, const Members& members) {
-    std::unordered_set<std::string>& keys = open_.back().keys;
-    if (members.size() < kFewMembers)
-      return std::any_of(members.begin(), members.end(), [&](const auto& member) { return member.first == name; });
-    if (keys.empty())
-      for (const auto& member : members) keys.insert(member.first);
-    return !keys.insert(name).second;
+  // RapidJSON 1.1 lets the escape of a low surrogate stand alone, as bytes that are no UTF-8.
+  std::string string(std::string_view text) const {
+    for (size_t at = text.find('\xed'); at != text.npos; at = text.find('\xed', at + 1))
+      if (static_cast<unsigned char>(text[at + 1]) >= 0xa0)
+        fail(ErrorKind::kMalformed, where_, ": not valid JSON: half a surrogate pair in a string");
+    return std::string(text);
+  }
+
+  // Integers of 64 bits are kept as such; others are the nearest double.
+  Json number(std::string_view text) const {
+    const char *begin = text.data(), *end = begin + text.size();
+    uint64_t natural = 0;
+    if (const auto [at, error] = std::from_chars(begin, end, natural); at == end && error == std::errc())
+      return natural;
+    int64_t integer = 0;
+    if (const auto [at, error] = std::from_chars(begin, end, integer); at == end && error == std::errc())
+      return integer;
+    double real = 0;
+    if (const auto [at, error] = std::from_chars(begin, end, real); at == end && error == std::errc()) return real;
+    fail(ErrorKind::kMalformed, where_, ": the number ", text.substr(0, 40), " is too large or too near 0");
+  }
+
+  // A name that two members have, or null.
+  static const std::string* repeated_name(const Members& members) {
+    const size_t count = members.size();
+    if (count <= kFewMembers) {
+      for (size_t i = 0; i < count; ++i)
+        for (size_t j = 0; j < i; ++j)
+          if (members[i].first == members[j].first) return &members[i].first;
+      return nullptr;
+    }
+    NameIndex names(count);
+    const auto name_of = [&](uint32_t i) { return std::string_view(members[i].first); };
+    for (uint32_t i = 0; i < count; ++i)
+      if (names.add(i, name_of)) return &members[i].first;
+    return nullptr;
   }
 
   // The vector itself would copy every value, all below it included: a pair whose first is const moves only its second.
@@ -73,14 +103,14 @@ class Builder : public nlohmann::json_sax<Json> {
 
   Json& place(Json value) {
     if (open_.empty()) return root_ = std::move(value);
-    if (open_.back().value->is_array()) return open_.back().value->emplace_back(std::move(value));
+    if (open_.back()->is_array()) return open_.back()->emplace_back(std::move(value));
     return *slot_ = std::move(value);
   }
   bool add(Json value) { return place(std::move(value)), true; }
   bool open(Json empty) {
     if (static_cast<int>(open_.size()) >= max_depth_)
       fail(ErrorKind::kMalformed, where_, ": JSON nested deeper than ", max_depth_);
-    open_.push_back({&place(std::move(empty)), {}});
+    open_.push_back(&place(std::move(empty)));
     return true;
   }
   bool close() { return open_.pop_back(), true; }
@@ -88,8 +118,8 @@ class Builder : public nlohmann::json_sax<Json> {
   std::string where_;
   int max_depth_;
   Json root_;
-  Json* slot_ = nullptr;  // where the value of the last key goes
-  std::vector<Container> open_;
+  Json* slot_ = nullptr;     // where the value of the last key goes
+  std::vector<Json*> open_;  // they stay put: only the innermost container grows
 };
 
 }  // namespace
@@ -98,9 +128,19 @@ Json parse_json(std::string_view text, const std::string& where, const JsonLimit
   if (text.size() > limits.max_bytes)
     fail(ErrorKind::kMalformed, where, ": ", text.size(), " bytes of JSON, more than the ", limits.max_bytes,
          " allowed");
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  const size_t skipped = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+  rapidjson::MemoryStream stream(text.data() + skipped, text.size() - skipped);
+  rapidjson::Reader reader;
   Builder builder(where, limits.max_depth);
-  Json::sax_parse(text.begin(), text.end(), &builder);
-  return builder.take();
+  constexpr unsigned kFlags = rapidjson::kParseNumbersAsStringsFlag | rapidjson::kParseValidateEncodingFlag;
+  const rapidjson::ParseResult result = reader.Parse<kFlags>(stream, builder);
+  // To the reader a NUL is the end.
+  const size_t at = result ? stream.Tell() : result.Offset();
+  if (result && skipped + at == text.size()) return builder.take();
+  const bool at_nul = skipped + at < text.size() && text[skipped + at] == '\0';
+  fail(ErrorKind::kMalformed, where, ": not valid JSON at byte ", skipped + at, ": ",
+       at_nul ? "a NUL" : rapidjson::GetParseError_En(result.Code()));
 }
 
 JsonObject::JsonObject(const Json& value, std::string where) : value_(&value), where_(std::move(where)) {

@@ -1,4 +1,5 @@
-// JSON from untrusted files: size- and depth-capped parsing over nlohmann-json, and typed access that names the key.
+// JSON from untrusted files: size- and depth-capped parsing by RapidJSON into a document of nlohmann-json, and typed
+// access that names the key.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>

@@ -29,7 +29,7 @@ void Progress::add(int64_t count) {
   if (!g_enabled) return;
   const int percent = static_cast<int>(100 * done_ / total_);
   const int step = bar_ ? percent : percent / 10 * 10;
-  if (step == shown_) return;
+  if (step == shown_ || (!bar_ && std::chrono::steady_clock::now() - start_ < std::chrono::seconds(2))) return;
   shown_ = step;
   if (bar_) {
     constexpr int kWidth = 30;

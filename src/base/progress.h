@@ -1,12 +1,13 @@
 // Progress on stderr for long work, and the flag that SIGINT, SIGTERM and SIGHUP set.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <string>
 
 namespace dyadic {
 
-// Off by default; the command line turns it on unless --quiet. Where stderr is no terminal, a line every 10 % instead
-// of a bar.
+// Off by default; the command line turns it on unless --quiet. Where stderr is no terminal, lines at every 10 % instead
+// of a bar, and none in the first two seconds.
 void set_progress_enabled(bool enabled);
 
 class Progress {
@@ -21,6 +22,7 @@ class Progress {
   int64_t total_, done_ = 0;
   int shown_ = -1;
   bool bar_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 // The first of these signals lets work end in order, nothing left behind; the second ends the program at once. A file

@@ -10,6 +10,8 @@
 #include "base/fixed_point.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/name_index.h"
+#include "base/progress.h"
 #include "base/status.h"
 #include "base/threads.h"
 #include "support.h"
@@ -184,7 +186,9 @@ TEST(Json, CapsAndMessages) {
   EXPECT_THAT(message("[1,2,3]", {.max_bytes = 3}), testing::HasSubstr("more than"));
   EXPECT_EQ(message("{\"a\":[1,{\"b\":null}]}"), "");
   EXPECT_THAT(message("{\"a\":{\"b\":[1e999]}}"), testing::HasSubstr("not valid JSON at byte"));
-  EXPECT_THAT(message("[1] 2"), testing::HasSubstr("not valid JSON at byte"));
+  EXPECT_THAT(message("[1] 2"), testing::HasSubstr("not valid JSON at byte 4: "));
+  EXPECT_THAT(message("\xef\xbb\xbf[1] 2"), testing::HasSubstr("not valid JSON at byte 7: "));
+  EXPECT_THAT(message({"[1]\0[2]", 7}), testing::HasSubstr("not valid JSON at byte 3: a NUL"));
 }
 
 TEST(Json, BuildsTheDocumentInOrder) {
@@ -194,12 +198,139 @@ TEST(Json, BuildsTheDocumentInOrder) {
   for (const char* scalar : {"7", "null", "\"a\""}) EXPECT_EQ(parse_json(scalar, "f").dump(), scalar);
 }
 
+// What nlohmann's reader makes of a text, or why it refuses it.
+std::string as_nlohmann_reads(const std::string& text) {
+  try {
+    return Json::parse(text).dump();
+  } catch (const Json::exception&) {
+    return "refused";
+  }
+}
+
+std::string as_read(const std::string& text) {
+  try {
+    return parse_json(text, "f").dump();
+  } catch (const Error& error) {
+    return std::string(error.what()).find("appears twice") == std::string::npos ? "refused" : "twice";
+  }
+}
+
+TEST(Json, AcceptsWhatAnotherReaderAccepts) {
+  for (const char* text : {"-0",
+                           "0",
+                           "18446744073709551615",
+                           "18446744073709551616",
+                           "-9223372036854775808",
+                           "-9223372036854775809",
+                           "01",
+                           "1.",
+                           ".5",
+                           "+1",
+                           "1e5",
+                           "-1.5E-3",
+                           "1e999",
+                           "-1e999",
+                           "1e",
+                           "0x1",
+                           "NaN",
+                           "Infinity",
+                           "nul",
+                           "truefalse",
+                           "[1,]",
+                           "{\"a\":1,}",
+                           "{a:1}",
+                           "/*c*/1",
+                           "1//",
+                           "'a'",
+                           "\"\t\"",
+                           "\"\\u0000\"",
+                           "\"\\ud834\\udd1e\"",
+                           "\"\\ud800\"",
+                           "\"\\udd1e\"",
+                           "{\"\\udd1e\":1}",
+                           "\"\\x\"",
+                           "\"\xc3\xa9\"",
+                           "\"\xc3\"",
+                           "\"\xed\xa0\x80\"",
+                           "\"\xf4\x90\x80\x80\"",
+                           "\xef\xbb\xbf[]",
+                           "\xef\xbb[]",
+                           "",
+                           " ",
+                           "[",
+                           "]",
+                           "\"",
+                           "[1 2]",
+                           "1.7976931348623157e308",
+                           "4.9e-324",
+                           "0.1",
+                           "123456789012345678.5",
+                           "\x0b[]",
+                           "\xa0[]",
+                           "{\"a\":1 \"b\":2}",
+                           "[1]]"})
+    EXPECT_EQ(as_read(text), as_nlohmann_reads(text)) << text;
+  EXPECT_EQ(as_read("1e-999"), "refused");  // which nlohmann's reader makes a 0
+  EXPECT_EQ(as_read(std::string("[1]\0", 4)), "refused");
+  EXPECT_EQ(as_read(std::string("[1]\0[2]", 7)), "refused");
+  EXPECT_EQ(as_read(std::string("[1\0]", 5)), "refused");
+}
+
+TEST(Json, ReadsDamagedTextsAsAnotherReader) {
+  const std::string whole =
+      R"( {"a": [-2, 3.5e-1, {"\u00e9\n": "\ud834\udd1e"}, true, false, null], "n": 18446744073709551615, "": ""} )";
+  const std::string bytes = "{}[]\",:\\/0123456789eE+-.untrfalse \n\t\x01\x7f\x80\xc3\xa9\xed\xf4\xff";
+  std::mt19937_64 random(1);
+  int accepted = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::string text = whole;
+    for (int changes = 1 + static_cast<int>(random() % 3); changes > 0; --changes) {
+      const size_t at = random() % text.size();
+      const char byte = bytes[random() % bytes.size()];
+      if (random() % 3 == 0)
+        text.insert(at, 1, byte);
+      else if (random() % 2)
+        text.erase(at, 1 + random() % 3);
+      else
+        text[at] = byte;
+    }
+    const std::string found = as_read(text);
+    if (found == "twice") continue;
+    accepted += found != "refused";
+    ASSERT_EQ(found, as_nlohmann_reads(text)) << text;
+  }
+  EXPECT_GT(accepted, 500);
+}
+
 TEST(Json, ManyKeysTakeLinearTime) {  // a quadratic builder needs minutes for this
   std::string text = "{";
   for (int i = 0; i < 300000; ++i) text += cat(i ? "," : "", "\"key", i, "\":", i);
   const Json json = parse_json(text + "}", "f");
   ASSERT_EQ(json.size(), 300000u);
   EXPECT_EQ(std::prev(json.end()).key(), "key299999");
+}
+
+TEST(NameIndex, FindsWhatWasAddedAndNothingElse) {
+  std::vector<std::string> names = {"", "a", std::string(1000, 'x'), std::string("a\0", 2)};
+  for (int i = 0; i < 1000; ++i) names.push_back(cat("name", i));
+  const auto name_of = [&](uint32_t i) { return std::string_view(names[i]); };
+  NameIndex index(names.size());
+  for (uint32_t i = 0; i < names.size(); ++i) EXPECT_EQ(index.add(i, name_of), std::nullopt) << names[i];
+  const size_t count = names.size();
+  names.push_back("name7");
+  EXPECT_EQ(index.add(static_cast<uint32_t>(count), name_of), 4u + 7u);
+  for (uint32_t i = 0; i < count; ++i) EXPECT_EQ(index.find(names[i], name_of), i);
+  for (const char* other : {"b", "name", "name1000", "name07"}) EXPECT_EQ(index.find(other, name_of), std::nullopt);
+  EXPECT_EQ(NameIndex().find("a", name_of), std::nullopt);
+}
+
+TEST(Progress, QuickWorkSaysNothingWhereNobodyLooks) {
+  set_progress_enabled(true);
+  testing::internal::CaptureStderr();  // a file
+  Progress progress("quick", 10);
+  for (int i = 0; i < 10; ++i) progress.add();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  set_progress_enabled(false);
 }
 
 TEST(Cpu, NamesRoundTrip) {

@@ -61,7 +61,7 @@ inline BadFiles container_cases(const std::string& file, const std::string& verb
   const auto header = [](std::string text) {
     return header_text([text = std::move(text)](const std::string&) { return text; });
   };
-  bad("header is no JSON", header("hello"), "not valid JSON at byte 1");
+  bad("header is no JSON", header("hello"), "not valid JSON at byte 0");
   bad("header is a list", header("[]"), "expected a JSON object");
   bad("header is null", header("null"), "expected a JSON object");
   bad("header goes on behind its end", header_text([](const std::string& h) { return h + "}"; }),
@@ -73,7 +73,7 @@ inline BadFiles container_cases(const std::string& file, const std::string& verb
   bad("header is not UTF-8", header_text([](const std::string& h) { return "{\"\xff\":1," + h.substr(1); }),
       "not valid JSON at byte");
   bad("header holds a NUL", header_text([](const std::string& h) { return std::string("\0", 1) + h; }),
-      "not valid JSON at byte 1");
+      "not valid JSON at byte 0");
   bad("metadata is a list", set_header("/__metadata__", Json::array()), "__metadata__: expected a JSON object");
   bad("metadata holds a number", set_header("/__metadata__/x", 1), "key 'x' must be a string");
   bad("header has a million keys", header_text([](const std::string&) {
@@ -171,7 +171,7 @@ inline BadFiles shard_cases() {
         {"sharded/model.safetensors.index.json", "inspect", std::move(name), std::move(damage), 3, std::move(message)});
   };
   const std::string tensor = "/weight_map/encoder.layer.0.output.dense.bias";
-  bad("is empty", content(""), "not valid JSON at byte 1");
+  bad("is empty", content(""), "not valid JSON at byte 0");
   bad("weight_map is missing", content("{}"), "key 'weight_map' is missing");
   bad("weight_map is a list", set("/weight_map", Json::array()), "weight_map: expected a JSON object");
   bad("weight_map is empty", set("/weight_map", Json::object()), "is missing");

@@ -25,7 +25,7 @@ inline BadFiles graph_cases() {
         }),
         3, "no tensor 'graph.json'");
   coded("inspect", "graph.json is of signed bytes", set_header("/graph.json/dtype", "I8"), 3, "must be U8");
-  bad("graph.json is empty", text([](const std::string&) { return std::string(); }), "not valid JSON at byte 1");
+  bad("graph.json is empty", text([](const std::string&) { return std::string(); }), "not valid JSON at byte 0");
   bad("graph.json ends in the middle", text([](const std::string& t) { return t.substr(0, t.size() / 2); }),
       "not valid JSON at byte");
   bad("graph.json nests 100,000 lists", text([](const std::string&) { return repeated("[", 100000); }),

@@ -10,8 +10,8 @@ inline BadFiles json_cases(const std::string& file, const std::string& verb) {
     return BadFile{file, verb, name, std::move(damage), 3, message};
   };
   return {
-      bad("is empty", content(""), "not valid JSON at byte 1"),
-      bad("is one brace", content("{"), "not valid JSON at byte 2"),
+      bad("is empty", content(""), "not valid JSON at byte 0"),
+      bad("is one brace", content("{"), "not valid JSON at byte 1"),
       bad("ends in the middle", cut(-1), "not valid JSON at byte"),
       bad("goes on behind its end", append("]"), "not valid JSON at byte"),
       bad("is not UTF-8", prepend("\xff\xfe"), "not valid JSON at byte"),
@@ -88,7 +88,7 @@ inline BadFiles sentence_transformer_cases() {
   bad(modules, "path is absolute", set("/1/path", "/etc"), "lies outside the model folder");
   bad(modules, "path holds a NUL", set("/1/path", std::string("1_Pooling\0/..", 13)), "name");
   bad(modules, "path does not exist", set("/1/path", "2_Pooling"), "2_Pooling/config.json: missing");
-  bad(pooling, "is empty", content(""), "not valid JSON at byte 1");
+  bad(pooling, "is empty", content(""), "not valid JSON at byte 0");
   bad(pooling, "is missing", removed(), "1_Pooling/config.json: missing");
   bad(pooling, "another pooling", set("/pooling_mode_cls_token", true), "key 'pooling_mode_cls_token' is true");
   bad(pooling, "another pooling by name", set("/pooling_mode", "max"), "key 'pooling_mode' is 'max'");

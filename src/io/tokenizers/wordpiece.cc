@@ -7,9 +7,9 @@
 #include <unicode/utf8.h>
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "base/json.h"
+#include "base/name_index.h"
 #include "base/status.h"
 #include "io/tokenizers/utf8.h"
 
@@ -150,14 +150,22 @@ std::string in_quotes(std::string_view token) {
 }  // namespace
 
 struct WordPiece::Vocabulary {
-  using Ids = std::unordered_map<std::string_view, int32_t>;
-
   WordPieceOptions options;
-  std::vector<std::string> tokens;  // never changed once built: the keys below point into it
-  Ids initial;                      // every token
-  Ids continuing;                   // those with the prefix, by what follows it
-  size_t longest = 0;               // bytes of the longest token
+  std::vector<std::string> tokens;
+  NameIndex initial;     // every token
+  NameIndex continuing;  // those with the prefix, by what follows it
+  size_t longest = 0;    // bytes of the longest token
   int32_t unk = 0, cls = 0, sep = 0;
+
+  std::optional<uint32_t> find(std::string_view token) const {
+    return initial.find(token, [&](uint32_t id) { return std::string_view(tokens[id]); });
+  }
+  std::optional<uint32_t> find_continuing(std::string_view piece) const {
+    return continuing.find(piece, [&](uint32_t id) { return after_prefix(id); });
+  }
+  std::string_view after_prefix(uint32_t id) const {
+    return std::string_view(tokens[id]).substr(options.continuing_subword_prefix.size());
+  }
 
   // `place(i)` names token i in errors.
   template <class Place>
@@ -177,25 +185,23 @@ std::shared_ptr<const WordPiece::Vocabulary> WordPiece::Vocabulary::make(std::ve
   auto v = std::make_shared<Vocabulary>();
   v->options = std::move(options);
   v->tokens = std::move(tokens);
-  v->initial.reserve(v->tokens.size());
+  v->initial = v->continuing = NameIndex(v->tokens.size());
   const std::string_view prefix = v->options.continuing_subword_prefix;
-  for (size_t i = 0; i < v->tokens.size(); ++i) {
+  for (uint32_t i = 0; i < v->tokens.size(); ++i) {
     const std::string_view token = v->tokens[i];
     if (token.empty() || token.size() > kMaxTokenBytes)
       fail(ErrorKind::kMalformed, where, ": ", place(i), ": a token of ", token.size(), " bytes; 1..", kMaxTokenBytes,
            " are allowed");
-    const auto [found, fresh] = v->initial.emplace(token, static_cast<int32_t>(i));
-    if (!fresh)
+    if (const auto first = v->initial.add(i, [&](uint32_t id) { return std::string_view(v->tokens[id]); }))
       fail(ErrorKind::kMalformed, where, ": ", place(i), ": token ", in_quotes(token), " already stands at ",
-           place(static_cast<size_t>(found->second)));
-    if (token.starts_with(prefix)) v->continuing.emplace(token.substr(prefix.size()), static_cast<int32_t>(i));
+           place(*first));
+    if (token.starts_with(prefix)) v->continuing.add(i, [&](uint32_t id) { return v->after_prefix(id); });
     v->longest = std::max(v->longest, token.size());
   }
   const auto special = [&](const std::string& token) {
-    const auto found = v->initial.find(token);
-    if (found == v->initial.end())
-      fail(ErrorKind::kMalformed, where, ": the special token ", in_quotes(token), " is not in the vocabulary");
-    return found->second;
+    const auto id = v->find(token);
+    if (!id) fail(ErrorKind::kMalformed, where, ": the special token ", in_quotes(token), " is not in the vocabulary");
+    return static_cast<int32_t>(*id);
   };
   v->unk = special(v->options.unk_token);
   v->cls = special(v->options.cls_token);
@@ -213,13 +219,13 @@ void WordPiece::Vocabulary::append_pieces(std::string_view word, std::vector<int
   }
   const size_t before = out.size();
   for (size_t start = 0; start < word.size();) {
-    const Ids& pieces = start == 0 ? initial : continuing;
     size_t end = std::min(word.size(), start + longest);
     for (; end > start; --end) {
       if (!starts_char(end)) continue;
-      const auto found = pieces.find(word.substr(start, end - start));
-      if (found == pieces.end()) continue;
-      out.push_back(found->second);
+      const std::string_view piece = word.substr(start, end - start);
+      const auto id = start == 0 ? find(piece) : find_continuing(piece);
+      if (!id) continue;
+      out.push_back(static_cast<int32_t>(*id));
       break;
     }
     if (end == start) {  // one part that is unknown makes the whole word unknown
@@ -392,8 +398,8 @@ WordPiece::Encoded WordPiece::encode(std::string_view utf8, int max_length) cons
 }
 
 std::optional<int32_t> WordPiece::id(std::string_view token) const {
-  const auto found = vocabulary_->initial.find(token);
-  return found == vocabulary_->initial.end() ? std::nullopt : std::optional(found->second);
+  const auto id = vocabulary_->find(token);
+  return id ? std::optional(static_cast<int32_t>(*id)) : std::nullopt;
 }
 
 const std::string& WordPiece::token(int32_t id) const { return vocabulary_->tokens.at(static_cast<size_t>(id)); }
