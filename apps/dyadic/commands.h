@@ -53,6 +53,7 @@ std::vector<int> parse_numbers(const std::string& text, const std::string& optio
 // A table on stdout: columns padded to their widest cell, numbers aligned right.
 void print_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
 
-std::string bytes_text(int64_t bytes);  // "23.1 MB"
+std::string bytes_text(int64_t bytes);                        // "23.1 MB"
+std::string counted(int64_t count, const std::string& noun);  // "1 text", "2 texts"
 
 }  // namespace dyadic::cli

@@ -48,7 +48,7 @@ void print(const CompareReport& r) {
                     differs ? fmt::format("{:+.5f}", *row.spearman - *r.float_spearman) : "-",
                     fmt::format("{:.1f}", row.texts_per_second)});
   }
-  fmt::print("task {}: {} texts; float model {}{}\n\n", r.task, r.texts, bytes_text(r.float_bytes),
+  fmt::print("task {}: {}; float model {}{}\n\n", r.task, counted(r.texts, "text"), bytes_text(r.float_bytes),
              r.float_spearman ? fmt::format(", Spearman {:.5f}", *r.float_spearman) : "");
   print_table({"recipe", "islands", "file", "ratio", "mean cosine", "1st percentile", "minimum", "Spearman",
                "difference", "texts/s"},

@@ -31,14 +31,14 @@ int eval(EvaluateRequest request, const std::string& columns, const Common& comm
     fmt::print("{}\n", to_json(r).dump());
     return 0;
   }
-  fmt::print("{}: {} {}\n", r.task, r.count, r.task == "sts" ? "pairs" : "texts");
+  fmt::print("{}: {}\n", r.task, counted(r.count, r.task == "sts" ? "pair" : "text"));
   if (r.spearman) fmt::print("Spearman {:.5f}  Pearson {:.5f}\n", *r.spearman, *r.pearson);
   if (r.reference_spearman)
     fmt::print("reference: Spearman {:.5f}  Pearson {:.5f}  (difference {:+.5f}, {:+.5f})\n", *r.reference_spearman,
                *r.reference_pearson, *r.spearman - *r.reference_spearman, *r.pearson - *r.reference_pearson);
   if (r.cosine)
-    fmt::print("cosine to the reference over {} texts: mean {:.5f}  1st percentile {:.5f}  minimum {:.5f}\n",
-               r.cosine->count, r.cosine->mean, r.cosine->p01, r.cosine->min);
+    fmt::print("cosine to the reference over {}: mean {:.5f}  1st percentile {:.5f}  minimum {:.5f}\n",
+               counted(r.cosine->count, "text"), r.cosine->mean, r.cosine->p01, r.cosine->min);
   if (r.pairs_spearman)
     fmt::print("all pairs: Spearman {:.5f}; same nearest text for {:.1f} %\n", *r.pairs_spearman, 100 * *r.retrieval);
   fmt::print("{:.1f} texts/s\n", r.texts_per_second);

@@ -99,8 +99,8 @@ int explain(ExplainRequest request, const std::string& columns, const std::strin
     fmt::print("{}\n", to_json(r).dump());
     return 0;
   }
-  fmt::print("{} texts, {} tokens; cosine to the reference: mean {:.5f}, 1st percentile {:.5f}, minimum {:.5f}\n\n",
-             r.texts, r.tokens, r.agreement.mean, r.agreement.p01, r.agreement.min);
+  fmt::print("{}, {}; cosine to the reference: mean {:.5f}, 1st percentile {:.5f}, minimum {:.5f}\n\n",
+             counted(r.texts, "text"), counted(r.tokens, "token"), r.agreement.mean, r.agreement.p01, r.agreement.min);
   const auto percent = [](double share) { return fmt::format("{:.1f}", 100 * share); };
   std::vector<std::vector<std::string>> table;
   for (const LayerLoss& l : r.layers) {

@@ -52,7 +52,8 @@ int quantize(QuantizeRequest request, const std::string& columns, const Common& 
   }
   std::vector<std::vector<std::string>> rows;
   for (const auto& [op, count] : total) rows.push_back({op, fmt::format("{}", count), fmt::format("{}", integer[op])});
-  fmt::print("recipe {}: calibrated on {} texts, {} tokens\n\n", r.recipe, r.calibration_texts, r.calibration_tokens);
+  fmt::print("recipe {}: calibrated on {}, {}\n\n", r.recipe, counted(r.calibration_texts, "text"),
+             counted(r.calibration_tokens, "token"));
   print_table({"operator", "nodes", "integer"}, rows);
   fmt::print("\nislands: {}\n",
              r.islands.empty() ? "none, integer-only" : fmt::format("{}", fmt::join(r.islands, "; ")));

@@ -23,22 +23,26 @@ int run(const RunOptions& options, const Common& common) {
   TextLines lines(options.input);
   constexpr size_t kGroup = 32;
   std::vector<std::string> group;
-  int64_t line = 0;
+  std::vector<TokenIds> ids;
+  int64_t line = 0, cut = 0;
   const auto flush = [&] {
-    const Embeddings embeddings = encoder->encode(group);
+    const Embeddings embeddings = encoder->encode(ids);
     for (size_t i = 0; i < group.size(); ++i) {
       const auto row = embeddings.row(static_cast<int64_t>(i));
       fmt::print("{}\n", Json{{"text", group[i]}, {"embedding", std::vector<float>(row.begin(), row.end())}}.dump());
     }
     if (std::fflush(stdout) != 0) fail(ErrorKind::kFailed, "stdout: write failed");
     group.clear();
+    ids.clear();
   };
   for (std::string text; lines.next(text);) {
     check_interrupted();
     ++line;
     if (!text.empty() && text.back() == '\r') text.pop_back();
     try {
-      encoder->tokenize(text);
+      WordPiece::Encoded tokens = encoder->tokenize(text);
+      cut += tokens.truncated;
+      ids.push_back(std::move(tokens.ids));
     } catch (const Error& error) {
       fail(error.kind(), lines.name(), ":", line, ": ", error.what());
     }
@@ -46,6 +50,8 @@ int run(const RunOptions& options, const Common& common) {
     if (group.size() == kGroup || lines.may_wait()) flush();
   }
   flush();
+  if (cut && !common.quiet)
+    fmt::print(stderr, "{} of {} cut to {} tokens\n", cut, counted(line, "text"), encoder->max_length());
   return 0;
 }
 
@@ -61,7 +67,7 @@ Action add_run(CLI::App& app) {
   set_help(
       app,
       "Prints one JSON object a line as texts arrive: {\"text\", \"embedding\": [..]}. A text must be UTF-8; an empty\n"
-      "line is a text too.",
+      "line is a text too. stderr says at the end how many texts were longer than the model takes and were cut.",
       {"echo 'A man is eating food.' | dyadic run minilm.dyad",
        "dyadic run minilm.dyad sentences.txt > embeddings.jsonl"});
   return [options](const Common& common) { return run(*options, common); };

@@ -84,8 +84,8 @@ int verify(VerifyRequest request, bool require_integer, const Common& common) {
   }
   fmt::print("integer-only: {}\n", r.integer_only ? "yes" : fmt::format("no: {}", fmt::join(r.islands, "; ")));
   fmt::print("overflow: proved for every composite; lemmas: {}\n", fmt::join(r.lemmas, "; "));
-  fmt::print("{} texts of 1 to {} tokens, {} in all, and {} rows of extreme codes; {} backends\n\n", r.texts, r.longest,
-             r.tokens, r.extreme_rows, r.backends.size());
+  fmt::print("{} of 1 to {}, {} in all, and {} rows of extreme codes; {} backends\n\n", counted(r.texts, "text"),
+             counted(r.longest, "token"), r.tokens, r.extreme_rows, r.backends.size());
   std::vector<std::vector<std::string>> rows;
   for (const auto& layer : r.layers) {
     int64_t same = 0;

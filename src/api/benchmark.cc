@@ -43,7 +43,7 @@ std::vector<TokenIds> read_ids(const BenchRequest& request) {
   const auto encoder = open_encoder(request.model, {{Backend::kKernels, request.isa}});
   std::vector<TokenIds> ids;
   ids.reserve(texts.size());
-  for (const std::string& text : texts) ids.push_back(encoder->tokenize(text));
+  for (const std::string& text : texts) ids.push_back(encoder->tokenize(text).ids);
   return ids;
 }
 

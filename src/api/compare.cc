@@ -75,10 +75,7 @@ Json to_json(const CompareRow& row) {
   return json;
 }
 
-// The row that an earlier call left, or nothing.
-std::optional<CompareRow> kept_row(const std::string& path, const std::string& digest) {
-  std::error_code error;
-  if (!fs::is_regular_file(path, error)) return std::nullopt;
+std::optional<CompareRow> read_row(const std::string& path, const std::string& digest) {
   const Json json = parse_json(read_file(path, size_t{1} << 20), path);
   const JsonObject object(json, path);
   CompareRow row;
@@ -97,6 +94,17 @@ std::optional<CompareRow> kept_row(const std::string& path, const std::string& d
   row.texts_per_second = object.number("texts_per_second");
   row.resumed = true;
   return row;
+}
+
+// The row that an earlier call left, or nothing.
+std::optional<CompareRow> kept_row(const std::string& path, const std::string& digest) {
+  std::error_code missing;
+  if (!fs::is_regular_file(path, missing)) return std::nullopt;
+  try {
+    return read_row(path, digest);
+  } catch (const Error& error) {
+    fail(error.kind(), error.what(), "; delete the file, and its row is computed again");
+  }
 }
 
 // The float model's side, made when the first row needs it.

@@ -73,11 +73,11 @@ class TokenizingEncoder : public TextEncoder {
   TokenizingEncoder(WordPiece tokenizer, int64_t model_length, int64_t most, const EncoderOptions& options)
       : tokenizer_(std::move(tokenizer)), max_length_(options.max_length ? options.max_length : model_length) {
     if (max_length_ < 2 || max_length_ > most)
-      fail(ErrorKind::kUsage, "--max-length must be 2..", most, " for this model, not ", max_length_);
+      fail(ErrorKind::kUsage, options.max_length_from, " must be 2..", most, " for this model, not ", max_length_);
     batch_tokens = options.batch_tokens;
   }
-  TokenIds tokenize(const std::string& text) const override {
-    return tokenizer_.encode(text, static_cast<int>(max_length_)).ids;
+  WordPiece::Encoded tokenize(const std::string& text) const override {
+    return tokenizer_.encode(text, static_cast<int>(max_length_));
   }
   int64_t max_length() const override { return max_length_; }
 
@@ -167,12 +167,16 @@ std::vector<std::pair<size_t, size_t>> group_texts(std::span<const TokenIds> tex
 
 Embeddings TextEncoder::encode(std::span<const std::string> texts, const std::string& label) {
   std::vector<TokenIds> ids;
-  for (const auto& text : texts) ids.push_back(tokenize(text));
+  for (const auto& text : texts) ids.push_back(tokenize(text).ids);
+  return encode(ids, label);
+}
+
+Embeddings TextEncoder::encode(std::span<const TokenIds> texts, const std::string& label) {
   Embeddings all;
   std::optional<Progress> progress;
   if (!label.empty()) progress.emplace(label, static_cast<int64_t>(texts.size()));
-  for (const auto& [begin, end] : group_texts(ids, batch_tokens)) {
-    const Embeddings part = encode_ids(std::span(ids).subspan(begin, end - begin));
+  for (const auto& [begin, end] : group_texts(texts, batch_tokens)) {
+    const Embeddings part = encode_ids(texts.subspan(begin, end - begin));
     all.dim = part.dim;
     all.values.insert(all.values.end(), part.values.begin(), part.values.end());
     if (progress) progress->add(static_cast<int64_t>(end - begin));

@@ -22,9 +22,10 @@ struct Embeddings {
 };
 
 struct EncoderOptions {
-  SessionOptions session;       // threads serve the float executor too
-  int64_t max_length = 0;       // tokens, special tokens included; 0: what the model was made for
-  int64_t batch_tokens = 2048;  // texts are packed in order until a batch would exceed this
+  SessionOptions session;                        // threads serve the float executor too
+  int64_t max_length = 0;                        // tokens, special tokens included; 0: what the model was made for
+  std::string max_length_from = "--max-length";  // the option that set it, for the message if the model takes fewer
+  int64_t batch_tokens = 2048;                   // texts are packed in order until a batch would exceed this
 };
 
 using TokenIds = std::vector<int32_t>;
@@ -32,14 +33,15 @@ using TokenIds = std::vector<int32_t>;
 class TextEncoder {
  public:
   virtual ~TextEncoder() = default;
-  // Special tokens added, cut at max_length(). kMalformed naming the line if a text is not UTF-8.
-  virtual TokenIds tokenize(const std::string& text) const = 0;
+  // Special tokens added, cut at max_length(). kMalformed naming the byte if a text is not UTF-8.
+  virtual WordPiece::Encoded tokenize(const std::string& text) const = 0;
   // One packed batch of at least one text; every text has at least one token.
   virtual Embeddings encode_ids(std::span<const TokenIds> texts) = 0;
   virtual int64_t max_length() const = 0;
   virtual std::string describe() const = 0;  // e.g. "all-MiniLM-L6-v2 (float)"
 
-  // Tokenizes, packs and encodes, with progress under `label` unless it is empty.
+  // Packs and encodes in batches of batch_tokens, with progress under `label` unless it is empty.
+  Embeddings encode(std::span<const TokenIds> texts, const std::string& label = "");
   Embeddings encode(std::span<const std::string> texts, const std::string& label = "");
   int64_t batch_tokens = 2048;
 };

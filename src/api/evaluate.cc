@@ -35,7 +35,7 @@ std::vector<std::string> concatenated(const std::vector<std::string>& texts, con
   for (const auto& text : texts) {
     if (most && static_cast<int64_t>(joined.size()) == most) break;
     current += (current.empty() ? "" : " ") + text;
-    if (static_cast<int64_t>(encoder.tokenize(current).size()) < tokens) continue;
+    if (static_cast<int64_t>(encoder.tokenize(current).ids.size()) < tokens) continue;
     joined.push_back(std::move(current));
     current.clear();
   }
@@ -115,7 +115,11 @@ Evaluation evaluate_embeddings(const EvaluationTexts& texts, const Embeddings& e
 
 Evaluation evaluate_model(const EvaluateRequest& request) {
   EncoderOptions options = request.encoder;
-  if (request.concatenate) options.max_length = request.concatenate;
+  if (request.concatenate) {
+    if (options.max_length) fail(ErrorKind::kUsage, "--concatenate cuts texts by itself: --max-length is refused");
+    options.max_length = request.concatenate;
+    options.max_length_from = "--concatenate";
+  }
   const auto encoder = open_encoder(request.model, options);
   const EvaluationTexts texts = evaluation_texts(request, *encoder);
   const auto embeddings = timed([&] { return encoder->encode(texts.texts, encoder->describe()); });

@@ -146,7 +146,7 @@ ExplainReport explain_model(const ExplainRequest& request) {
   const auto reference = open_encoder(request.reference, options);
   const std::vector<std::string> texts = chosen_texts(request);
   std::vector<TokenIds> ids;
-  for (const auto& text : texts) ids.push_back(encoder->tokenize(text));
+  for (const auto& text : texts) ids.push_back(encoder->tokenize(text).ids);
 
   ExplainReport report;
   report.texts = static_cast<int64_t>(texts.size());
@@ -162,7 +162,7 @@ ExplainReport explain_model(const ExplainRequest& request) {
   std::vector<TokenIds> used;
   const int64_t wanted = request.calibration_sample ? request.calibration_sample : recipe.calibration_sample;
   for (const auto& text : draw_calibration(request.calibration, request.columns, wanted, request.seed).used)
-    used.push_back(encoder->tokenize(text));
+    used.push_back(encoder->tokenize(text).ids);
   const auto note = model->metadata.find("calibration");
   report.same_calibration = note != model->metadata.end() && note->second == calibration_note(used, request.seed);
   const std::vector<Feeds> calibration_batches = token_batches(used);

@@ -151,7 +151,7 @@ ExportReport export_c_folder(const ExportRequest& request) {
     EncoderOptions encoding;
     encoding.max_length = options.max_length;
     const auto encoder = open_encoder(request.model, encoding);
-    for (const auto& line : read_lines(request.texts)) texts.push_back(encoder->tokenize(line));
+    for (const auto& line : read_lines(request.texts)) texts.push_back(encoder->tokenize(line).ids);
     if (texts.empty()) fail(ErrorKind::kMalformed, request.texts, ": has no line");
   }
   report.texts = std::ssize(texts);

@@ -49,6 +49,9 @@ Inspection inspect_float(const std::string& path, int64_t length) {
     if (node.op == "Attention")
       info.macs = 2 * b.at("L") * b.at("L") * node.integer("heads") * node.integer("head_dim");
     info.operands = info.macs ? "f32xf32" : "";
+    for (const ValueId input : node.inputs)
+      if (input >= 0 && model.graph.value(input).is_constant())
+        info.parameter_bytes += model.graph.value(input).constant.bytes();
     result.total_macs += info.macs;
     result.composites.push_back(std::move(info));
   }

@@ -206,7 +206,7 @@ VerifyReport verify_model_file(const VerifyRequest& request) {
     texts = verification_texts(*model, request.seed);
   } else {
     const auto encoder = open_encoder(request.model);
-    for (const auto& text : read_lines(request.texts)) texts.push_back(encoder->tokenize(text));
+    for (const auto& text : read_lines(request.texts)) texts.push_back(encoder->tokenize(text).ids);
     if (texts.empty()) fail(ErrorKind::kMalformed, request.texts, ": has no line");
   }
   report.texts = static_cast<int64_t>(texts.size());

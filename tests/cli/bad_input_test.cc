@@ -56,6 +56,11 @@ TEST(Cli, BadFilesEndInOneLine) {
       {"eval " + tiny_dyad() + " --task sts --concatenate 9 --data " + dir + "/pair.tsv", 2, "belong to --task cosine"},
       {"eval " + tiny_dyad() + " --task cosine --reference " + tiny_dyad() + " --data " + dir + "/pair.tsv", 2,
        "--columns 6,7"},
+      {"eval " + tiny_dyad() + " --task cosine --reference " + tiny + " --data " + texts + " --concatenate 999", 2,
+       "--concatenate must be 2..128 for this model, not 999"},
+      {"eval " + tiny_dyad() + " --task cosine --reference " + tiny + " --data " + texts +
+           " --concatenate 64 --max-length 9",
+       2, "--max-length is refused"},
       {"bench " + tiny_dyad() + " --text " + dir + "/pair.tsv", 2, "--columns 6,7"},
       {"run " + tiny_dyad() + " /dev/zero", 3, "/dev/zero:1: text of 67108866 bytes"},
       {"eval " + tiny_dyad() + " --quiet --task sts --data " + dir + "/latin1.txt", 3, dir + "/latin1.txt: line 1"},

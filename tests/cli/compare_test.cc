@@ -59,6 +59,11 @@ TEST(CliCompare, FinishedRowsAreNotComputedAgain) {
   EXPECT_FALSE(cli(call + "default --seed 5").json()["rows"][0]["resumed"].get<bool>());
   spit(dir + "/changed.toml", slurp(source_path("recipes/default.toml")) + "\n# changed\n");
   EXPECT_FALSE(cli(call + dir + "/changed.toml").json()["rows"][0]["resumed"].get<bool>());
+  for (const auto& entry : std::filesystem::directory_iterator(work))
+    if (entry.path().extension() == ".json") spit(entry.path().string(), "{\"recipe\": ");
+  const CliResult damaged = cli(call + "default");
+  EXPECT_EQ(damaged.code, 3);
+  EXPECT_NE(damaged.err.find("delete the file"), std::string::npos) << damaged.err;
   // Without --resume nothing is taken up.
   EXPECT_FALSE(cli("compare " + kTiny + kTexts + "--json --work " + work + " --recipes default")
                    .json()["rows"][0]["resumed"]

@@ -65,6 +65,25 @@ TEST(Cli, InspectCountsMacsByWidth) {
   EXPECT_FALSE(json["lemmas"].empty());
 }
 
+TEST(Cli, InspectCountsBytesOfFloatParameters) {
+  const CliResult r = cli("inspect " + source_path("models/tiny-encoder") + " --json");
+  ASSERT_EQ(r.code, 0) << r.err;
+  int64_t bytes = 0;
+  const auto json = r.json();
+  for (const auto& composite : json["composites"]) bytes += composite["parameter_bytes"].get<int64_t>();
+  EXPECT_EQ(bytes, json["parameters"].get<int64_t>() * static_cast<int64_t>(sizeof(float)));
+}
+
+TEST(Cli, RunSaysHowManyTextsItCut) {
+  const std::string texts = "printf 'one\\ntwo three four five six\\n\\n' |";
+  const std::string call = "run " + tiny_dyad() + " --max-length 5";
+  const CliResult r = cli(call, texts);
+  EXPECT_EQ(r.code, 0);
+  EXPECT_EQ(r.err, "1 of 3 texts cut to 5 tokens\n");
+  EXPECT_EQ(cli(call + " --quiet", texts).err, "");
+  EXPECT_EQ(cli("run " + tiny_dyad(), texts).err, "");
+}
+
 TEST(Cli, RunPrintsOneObjectALine) {
   const CliResult r = cli("run " + tiny_dyad() + " --quiet", "printf 'one\\ntwo words\\n\\n' |");
   ASSERT_EQ(r.code, 0) << r.err;

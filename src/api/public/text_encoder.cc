@@ -28,7 +28,7 @@ Embeddings TextEncoder::embed(const std::vector<std::string>& texts) {
 }
 
 std::vector<int32_t> TextEncoder::tokenize(const std::string& text) const {
-  return translate_errors([&] { return state_->encoder->tokenize(text); });
+  return translate_errors([&] { return state_->encoder->tokenize(text).ids; });
 }
 
 int64_t TextEncoder::max_length() const { return state_->encoder->max_length(); }
