@@ -23,9 +23,8 @@ TEST(Cli, QuantizeWritesAnIntegerOnlyFile) {
 
 TEST(Cli, QuantizeIsReproducible) {
   const std::string dir = temporary_dir();
-  for (const char* name : {"/a.dyad", "/b.dyad"})
-    ASSERT_EQ(
-        cli("quantize " + kTiny + " --calib " + kSentences + " --sample 64 --seed 3 --quiet -o " + dir + name).code, 0);
+  const std::string call = "quantize " + kTiny + " --calib " + kSentences + " --sample 64 --seed 3 --quiet -o " + dir;
+  for (const char* name : {"/a.dyad", "/b.dyad"}) ASSERT_EQ(cli(call + name).code, 0);
   EXPECT_TRUE(slurp(dir + "/a.dyad") == slurp(dir + "/b.dyad"));
 }
 
