@@ -60,7 +60,7 @@ Action add_eval(CLI::App& app) {
       ->check(CLI::Range(0, 10000000))
       ->capture_default_str();
   app.add_option("--concatenate", request->concatenate,
-                 "Task cosine: join drawn texts until each has this many tokens, cut there")
+                 "Task cosine: join drawn texts until each has this many tokens, cut there; not with --max-length")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   app.add_option("--reference", request->reference, "Compare embeddings with this model's (usually the float folder)");

@@ -40,7 +40,7 @@ int run(const RunOptions& options, const Common& common) {
     ++line;
     if (!text.empty() && text.back() == '\r') text.pop_back();
     try {
-      WordPiece::Encoded tokens = encoder->tokenize(text);
+      auto tokens = encoder->tokenize(text);
       cut += tokens.truncated;
       ids.push_back(std::move(tokens.ids));
     } catch (const Error& error) {
@@ -50,8 +50,9 @@ int run(const RunOptions& options, const Common& common) {
     if (group.size() == kGroup || lines.may_wait()) flush();
   }
   flush();
-  if (cut && !common.quiet)
-    fmt::print(stderr, "{} of {} cut to {} tokens\n", cut, counted(line, "text"), encoder->max_length());
+  if (cut)
+    fmt::print(stderr, "dyadic: warning: {} of {} cut to {} tokens\n", cut, counted(line, "text"),
+               encoder->max_length());
   return 0;
 }
 
@@ -67,7 +68,7 @@ Action add_run(CLI::App& app) {
   set_help(
       app,
       "Prints one JSON object a line as texts arrive: {\"text\", \"embedding\": [..]}. A text must be UTF-8; an empty\n"
-      "line is a text too. stderr says at the end how many texts were longer than the model takes and were cut.",
+      "line is a text too. stderr says at the end how many texts were cut.",
       {"echo 'A man is eating food.' | dyadic run minilm.dyad",
        "dyadic run minilm.dyad sentences.txt > embeddings.jsonl"});
   return [options](const Common& common) { return run(*options, common); };

@@ -42,6 +42,7 @@ class TextEncoder {
 
   // Packs and encodes in batches of batch_tokens, with progress under `label` unless it is empty.
   Embeddings encode(std::span<const TokenIds> texts, const std::string& label = "");
+  // Tokenizes before that.
   Embeddings encode(std::span<const std::string> texts, const std::string& label = "");
   int64_t batch_tokens = 2048;
 };

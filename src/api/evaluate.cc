@@ -126,6 +126,8 @@ Evaluation evaluate_model(const EvaluateRequest& request) {
   std::optional<Embeddings> expected;
   if (!request.reference.empty()) {
     options.max_length = encoder->max_length();
+    options.max_length_from =
+        cat(request.reference, ": its texts are cut as those of ", request.model, ", but their length");
     const auto reference = open_encoder(request.reference, options);
     expected = reference->encode(texts.texts, reference->describe());
   }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <stdexcept>
 #include <string_view>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace dyadic {
 class NameIndex {
  public:
   NameIndex() : NameIndex(0) {}
-  explicit NameIndex(size_t most) : slots_(std::bit_ceil(2 * std::max<size_t>(1, most))) {}
+  explicit NameIndex(size_t most) : left_(most), slots_(std::bit_ceil(2 * std::max<size_t>(1, most))) {}
 
   // The number of `name`; name_of(number) is the name of any number that was added.
   template <class NameOf>
@@ -24,13 +25,15 @@ class NameIndex {
     return slot.place ? std::optional(slot.place - 1) : std::nullopt;
   }
 
-  // Adds a number below 2^32 - 1 unless its name is there: then returns whose it is. At most `most` are added.
+  // Adds a number below 2^32 - 1 unless its name is there: then returns whose it is. std::length_error beyond `most`.
   template <class NameOf>
   std::optional<uint32_t> add(uint32_t number, const NameOf& name_of) {
     const std::string_view name = name_of(number);
-    const size_t hash = std::hash<std::string_view>()(name);
+    const uint64_t hash = std::hash<std::string_view>()(name);
     Slot& slot = slots_[locate(name, hash, name_of)];
     if (slot.place) return slot.place - 1;
+    if (left_ == 0) throw std::length_error("NameIndex");
+    --left_;
     slot = {static_cast<uint32_t>(hash >> 32), number + 1};
     return std::nullopt;
   }
@@ -43,7 +46,7 @@ class NameIndex {
 
   // The slot of `name`, or the free one where it would be.
   template <class NameOf>
-  size_t locate(std::string_view name, size_t hash, const NameOf& name_of) const {
+  size_t locate(std::string_view name, uint64_t hash, const NameOf& name_of) const {
     const size_t mask = slots_.size() - 1;
     for (size_t at = hash & mask;; at = (at + 1) & mask) {
       const Slot& slot = slots_[at];
@@ -51,6 +54,7 @@ class NameIndex {
     }
   }
 
+  size_t left_;              // names that may still be added
   std::vector<Slot> slots_;  // a power of two, at least twice as many as names: one is always free
 };
 

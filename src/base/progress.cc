@@ -16,8 +16,11 @@ volatile std::sig_atomic_t g_interrupted = 0;
 
 void set_progress_enabled(bool enabled) { g_enabled = enabled; }
 
-Progress::Progress(std::string label, int64_t total)
-    : label_(std::move(label)), total_(total > 0 ? total : 1), bar_(isatty(STDERR_FILENO)) {}
+Progress::Progress(std::string label, int64_t total, std::chrono::milliseconds quiet)
+    : label_(std::move(label)),
+      total_(total > 0 ? total : 1),
+      bar_(isatty(STDERR_FILENO)),
+      quiet_until_(std::chrono::steady_clock::now() + quiet) {}
 
 Progress::~Progress() {
   if (g_enabled && bar_ && shown_ >= 0) std::fputc('\n', stderr);
@@ -29,7 +32,7 @@ void Progress::add(int64_t count) {
   if (!g_enabled) return;
   const int percent = static_cast<int>(100 * done_ / total_);
   const int step = bar_ ? percent : percent / 10 * 10;
-  if (step == shown_ || (!bar_ && std::chrono::steady_clock::now() - start_ < std::chrono::seconds(2))) return;
+  if (step == shown_ || (!bar_ && std::chrono::steady_clock::now() < quiet_until_)) return;
   shown_ = step;
   if (bar_) {
     constexpr int kWidth = 30;

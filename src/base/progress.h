@@ -6,13 +6,13 @@
 
 namespace dyadic {
 
-// Off by default; the command line turns it on unless --quiet. Where stderr is no terminal, lines at every 10 % instead
-// of a bar, and none in the first two seconds.
+// Off by default; the command line turns it on unless --quiet.
 void set_progress_enabled(bool enabled);
 
+// Where stderr is no terminal, a line every 10 % instead of a bar, and none before `quiet` is over.
 class Progress {
  public:
-  Progress(std::string label, int64_t total);
+  Progress(std::string label, int64_t total, std::chrono::milliseconds quiet = std::chrono::seconds(2));
   ~Progress();
   // Adds `count` finished items; throws kInterrupted after such a signal.
   void add(int64_t count = 1);
@@ -22,7 +22,7 @@ class Progress {
   int64_t total_, done_ = 0;
   int shown_ = -1;
   bool bar_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point quiet_until_;
 };
 
 // The first of these signals lets work end in order, nothing left behind; the second ends the program at once. A file

@@ -190,6 +190,9 @@ TEST(Json, CapsAndMessages) {
   EXPECT_THAT(message("[1] 2"), testing::HasSubstr("not valid JSON at byte 4: "));
   EXPECT_THAT(message("\xef\xbb\xbf[1] 2"), testing::HasSubstr("not valid JSON at byte 7: "));
   EXPECT_THAT(message({"[1]\0[2]", 7}), testing::HasSubstr("not valid JSON at byte 3: a NUL"));
+  EXPECT_THAT(message("[\"a\tb\"]"), testing::HasSubstr("not valid JSON at byte 3: a control character"));
+  EXPECT_THAT(message("[\"\\udd1e\", 1]"), testing::HasSubstr("not valid JSON at byte 9: half a surrogate pair"));
+  EXPECT_THAT(message("[1e-999]"), testing::HasSubstr("not valid JSON at byte 7: the number 1e-999"));
 }
 
 TEST(Json, BuildsTheDocumentInOrder) {
@@ -244,7 +247,8 @@ TEST(Json, AcceptsWhatAnotherReaderAccepts) {
 "\x")");
   for (std::string text; std::getline(lines, text);) texts.push_back(text);
   for (const std::string& text : texts) EXPECT_EQ(as_read(text), as_nlohmann_reads(text)) << text;
-  EXPECT_EQ(as_read("1e-999"), "refused");  // which nlohmann's reader makes a 0
+  for (const char* text : {"1e-999", "2e-324", "0e999"})
+    EXPECT_EQ(as_read(text), "refused");  // to the other they are 0
   const std::string nul(1, '\0');
   for (const std::string& text : {"[1]" + nul, "[1]" + nul + "[2]", "[1" + nul + "]"})
     EXPECT_EQ(as_read(text), "refused");
@@ -296,15 +300,22 @@ TEST(NameIndex, FindsWhatWasAddedAndNothingElse) {
   for (uint32_t i = 0; i < count; ++i) EXPECT_EQ(index.find(names[i], name_of), i);
   for (const char* other : {"b", "name", "name1000", "name07"}) EXPECT_EQ(index.find(other, name_of), std::nullopt);
   EXPECT_EQ(NameIndex().find("a", name_of), std::nullopt);
+  EXPECT_THROW(NameIndex().add(0, name_of), std::length_error);
 }
 
-TEST(Progress, QuickWorkSaysNothingWhereNobodyLooks) {
+// stderr of ten items where nobody looks: it is a file.
+std::string shown(Progress progress) {
   set_progress_enabled(true);
-  testing::internal::CaptureStderr();  // a file
-  Progress progress("quick", 10);
+  testing::internal::CaptureStderr();
   for (int i = 0; i < 10; ++i) progress.add();
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
   set_progress_enabled(false);
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Progress, SaysEveryTenthAndNothingOfQuickWork) {
+  using std::chrono::seconds;
+  EXPECT_EQ(shown({"work", 20, seconds(0)}), "work 0%\nwork 10%\nwork 20%\nwork 30%\nwork 40%\nwork 50%\n");
+  EXPECT_EQ(shown({"work", 10, seconds(3600)}), "");
 }
 
 TEST(Cpu, NamesRoundTrip) {

@@ -65,6 +65,7 @@ inline BadFiles tokenizer_cases() {
   bad("an added token is plain text", set("/added_tokens/0/special", false), "is not special");
   bad("an added token lacks its content", without("/added_tokens/0/content"), "key 'content' is missing");
   bad("an escape is no character", replaced("\"man\"", "\"\\ud800\""), "not valid JSON at byte");
+  bad("an escape is half a character", replaced("\"man\"", "\"\\udd1e\""), "half a surrogate pair");
   cases.push_back({"encoder/tokenizer_config.json", "run", "is empty", content(""), 3, "not valid JSON at byte 0"});
   cases.push_back({"encoder/tokenizer_config.json", "run", "is a list", content("[]"), 3, "expected a JSON object"});
   cases.push_back({"encoder/tokenizer_config.json", "run", "lower case is a string", set("/do_lower_case", "yes"), 3,

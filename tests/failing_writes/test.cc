@@ -1,6 +1,6 @@
 // Whatever allocation or write fails while a file is made, the file that was there before stays, no temporary is left
 // and the error is exit code 1. Allocations fail one after the other through operator new; writes fail at a size limit
-// of the process, which grows byte by byte, as a disk that is full does.
+// of the process, which grows byte by byte, as a disk that is full does. Reading without memory is here, too.
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,13 +77,13 @@ std::string contents(const fs::path& path) {
 
 size_t entries(const fs::path& dir) { return static_cast<size_t>(std::distance(fs::directory_iterator(dir), {})); }
 
-enum class Outcome : uint8_t { kWritten, kRefused, kOther };
+enum class Outcome : uint8_t { kDone, kRefused, kOther };
 
-// What the command line makes exit code 1 of; `write` is called in this process.
-Outcome outcome(const std::function<void()>& write) {
+// What the command line makes exit code 1 of; `work` is called in this process.
+Outcome outcome(const std::function<void()>& work) {
   try {
-    write();
-    return Outcome::kWritten;
+    work();
+    return Outcome::kDone;
   } catch (const Error& error) {
     return error.kind() == ErrorKind::kFailed ? Outcome::kRefused : Outcome::kOther;
   } catch (const std::bad_alloc&) {
@@ -92,11 +92,11 @@ Outcome outcome(const std::function<void()>& write) {
 }
 
 // In a child that ends as the program does where memory runs out and nothing may be thrown.
-Outcome outcome_in_child(const std::function<void()>& write) {
+Outcome outcome_in_child(const std::function<void()>& work) {
   const pid_t child = fork();
   if (child == 0) {
     std::set_terminate([] { std::_Exit(static_cast<int>(Outcome::kRefused)); });
-    std::_Exit(static_cast<int>(outcome(write)));
+    std::_Exit(static_cast<int>(outcome(work)));
   }
   int status = 0;
   waitpid(child, &status, 0);
@@ -114,7 +114,7 @@ void expect_all_or_nothing(const Write& write, Fail fail, int64_t step,
   for (; n < 100000000; n += step) {
     Outcome result = Outcome::kOther;
     fail(n, [&] { result = run([&] { write(path); }); });
-    if (result == Outcome::kWritten) break;
+    if (result == Outcome::kDone) break;
     ASSERT_EQ(result, Outcome::kRefused) << "failure " << n;
     ASSERT_EQ(contents(path), "old") << "failure " << n;
     ASSERT_EQ(entries(dir), 1u) << "failure " << n << " leaves a temporary";
@@ -176,7 +176,7 @@ void expect_folder_replaced(Fail fail, int64_t step) {
   for (; n < 1000000; n += step) {
     Outcome result = Outcome::kOther;
     fail(n, [&] { result = outcome([&] { replace_folder(path, kFolder); }); });
-    if (result == Outcome::kWritten) break;
+    if (result == Outcome::kDone) break;
     ASSERT_EQ(result, Outcome::kRefused) << "failure " << n;
     ASSERT_EQ(contents(path), old) << "failure " << n;
     ASSERT_EQ(entries(dir), 1u) << "failure " << n << " leaves a temporary";
@@ -189,6 +189,20 @@ void expect_folder_replaced(Fail fail, int64_t step) {
 
 TEST(FailingWrites, FolderAtEveryAllocation) { expect_folder_replaced(with_failing_allocation, 1); }
 TEST(FailingWrites, FolderAtManyBytes) { expect_folder_replaced(with_full_disk, 41); }
+
+// Reading ends in the same way, and in no crash of a library that asks for memory without looking at what it gets.
+TEST(FailingReads, ModelAtManyAllocations) {
+  const std::string path = source_path("models/golden/tiny.dyad");
+  int64_t n = 0;
+  Outcome result = Outcome::kRefused;
+  for (; n < 10000000; n += 97) {
+    with_failing_allocation(n, [&] { result = outcome_in_child([&] { load_model(path); }); });
+    if (result == Outcome::kDone) break;
+    ASSERT_EQ(result, Outcome::kRefused) << "failure " << n;
+  }
+  EXPECT_EQ(result, Outcome::kDone);
+  EXPECT_GT(n, 0);
+}
 
 }  // namespace
 }  // namespace dyadic::test

@@ -13,14 +13,14 @@ struct Unit;
 struct AvxVnniBytes : Ymm<Unit> {
   using Element = int8_t;
   using Row = uint8_t;
-  static constexpr int kInFlight = 10;  // 5 cycles x 2 pipes of Intel's cores
+  static constexpr int kWantedSums = 10;  // 5 cycles x 2 pipes of Intel's cores
   static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm256_dpbusd_avx_epi32(acc, x, w); }
 };
 
 struct AvxVnniWords : Ymm<Unit> {
   using Element = int16_t;
   using Row = int16_t;
-  static constexpr int kInFlight = 10;  // 5 cycles x 2 pipes of Intel's cores
+  static constexpr int kWantedSums = 10;  // 5 cycles x 2 pipes of Intel's cores
   static void accumulate(Vector& acc, Vector x, Vector w) { acc = _mm256_dpwssd_avx_epi32(acc, x, w); }
 };
 

@@ -11,7 +11,7 @@ namespace dyadic {
 template <class Unit>
 struct Neon {
   using Vector = int32x4_t;
-  static constexpr int kLanes = 4, kVectors = 4, kPrefetchRows = 4, kLastSteps = 0, kInFlight = 1;
+  static constexpr int kLanes = 4, kVectors = 4, kPrefetchRows = 4, kLastSteps = 0, kWantedSums = 1;
   static Vector load(const int32_t* p) { return vld1q_s32(p); }
   static void store(int32_t* p, Vector x) { vst1q_s32(p, x); }
   static void prefetch(const std::byte* p) { __builtin_prefetch(p, 0, 3); }

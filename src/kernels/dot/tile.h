@@ -4,8 +4,8 @@
 // Core: Vector, Element (of panels, s8 or s16), Row (of rows, as large), kLanes (of 32 bits), kVectors (across a
 // panel), kRows, load and store (of sums), load_panel, broadcast (four bytes of a row to all lanes), accumulate (adds
 // to each lane the products of its group), keep, prefetch, prefetch_next (to any cache), kPrefetchRows, kLastSteps,
-// kInFlight (sums that the multiplying pipes work on at a time: an instruction's cycles x pipes), and add if that
-// exceeds kVectors.
+// kWantedSums (how many sums a step should have or be given: an instruction's cycles x pipes; 1 where one set does as
+// well) and add if that exceeds kVectors.
 //
 // keep is an empty asm that holds a value in a register. Without it gcc 12 spills sums inside the loop, which costs a
 // factor of two, and reads the panel again for every row of a tile, which costs a quarter of the speed of 2 and 3 rows.
@@ -30,12 +30,12 @@ template <class Core, int kRows, bool kAgain>
   }
 }
 
-// In how many sums each lane adds: neighbouring steps take different ones, so that there are kInFlight at a time, where
-// a step has fewer and registers allow.
+// In how many sums each lane adds: neighbouring steps take different ones, so that there are kWantedSums at a time,
+// where a step has fewer and registers allow.
 template <class Core, int kRows>
 constexpr int dot_sets() {
   int sets = 1;
-  while (sets * kRows * Core::kVectors < Core::kInFlight && 2 * sets * kRows <= Core::kRows) sets *= 2;
+  while (sets * kRows * Core::kVectors < Core::kWantedSums && 2 * sets * kRows <= Core::kRows) sets *= 2;
   return sets;
 }
 

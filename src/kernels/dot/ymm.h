@@ -11,7 +11,7 @@ namespace dyadic {
 template <class Unit>
 struct Ymm {
   using Vector = __m256i;
-  static constexpr int kLanes = 8, kVectors = 2, kRows = 6, kPrefetchRows = 4, kLastSteps = 0, kInFlight = 1;
+  static constexpr int kLanes = 8, kVectors = 2, kRows = 6, kPrefetchRows = 4, kLastSteps = 0, kWantedSums = 1;
   static Vector load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
   static Vector load_panel(const std::byte* p) { return load(p); }
   static void store(void* p, Vector x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }

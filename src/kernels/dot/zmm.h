@@ -12,7 +12,7 @@ namespace dyadic {
 template <class Unit>
 struct Zmm {
   using Vector = __m512i;
-  static constexpr int kLanes = 16, kVectors = 4, kRows = 6, kPrefetchRows = 5, kLastSteps = 2, kInFlight = 1;
+  static constexpr int kLanes = 16, kVectors = 4, kRows = 6, kPrefetchRows = 5, kLastSteps = 2, kWantedSums = 1;
   static Vector load(const void* p) { return _mm512_loadu_si512(p); }
   static Vector load_panel(const std::byte* p) { return load(p); }
   static void store(void* p, Vector x) { _mm512_storeu_si512(p, x); }
