@@ -25,7 +25,7 @@ using Size = rapidjson::SizeType;
 
 // For RapidJSON, whose own allocator lets a null pointer through when memory ends.
 struct Memory {
-  static constexpr bool kNeedFree = true;
+  [[maybe_unused]] static constexpr bool kNeedFree = true;
   static void* Malloc(size_t bytes) { return ::operator new(bytes); }
   static void* Realloc(void* old, size_t had, size_t bytes) {
     void* fresh = ::operator new(bytes);
