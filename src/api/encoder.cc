@@ -190,7 +190,7 @@ std::unique_ptr<TextEncoder> open_encoder(const std::string& path, const Encoder
     return std::make_unique<FloatEncoder>(path, import_huggingface(path), options);
   if (!std::filesystem::exists(path, error)) fail(ErrorKind::kFailed, path, ": no such file or folder");
   const std::shared_ptr<const Model> model = load_model(path);
-  // Its vocabulary takes nearly as long as the weights, which are packed meanwhile.
+  // The vocabulary is read while the weights are packed.
   std::future<WordPiece> tokenizer = std::async(std::launch::async | std::launch::deferred, [&] {
     return load_tokenizer(model->assets, path, token_rows(*model, path));
   });

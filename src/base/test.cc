@@ -202,7 +202,7 @@ TEST(Json, BuildsTheDocumentInOrder) {
   for (const char* scalar : {"7", "null", "\"a\""}) EXPECT_EQ(parse_json(scalar, "f").dump(), scalar);
 }
 
-// What nlohmann's reader makes of a text, or why it refuses it.
+// What nlohmann's reader makes of a text, or "refused".
 std::string as_nlohmann_reads(const std::string& text) {
   try {
     return Json::parse(text).dump();
