@@ -187,7 +187,7 @@ Panels pack_pairs(const PanelDot& dot, const PanelSource& b, const PairOrders& o
     int32_t* start = result.start.data() + p * kPairColumns;
     const int32_t none[kPairColumns] = {};
     dot.arrange(zeros.data(), 0, 1, b.K, result.bytes.data() + panel.order, panel.groups, arranged.data());
-    dot.dot[1](arranged.data(), 0, panel.groups, result.bytes.data() + panel.at, none, start, 0, nullptr);
+    dot.dot[1](arranged.data(), 0, panel.groups, result.bytes.data() + panel.at, none, start, 0, {});
     for (int c = 0; c < kPairColumns; ++c) start[c] = static_cast<int32_t>(-static_cast<uint32_t>(start[c]));
   }
   result.note = orders.note();

@@ -169,7 +169,7 @@ void add_blocks(const std::byte*& a, int64_t lda, int64_t count, const std::byte
 
 template <int kRows>
 void dot_pairs(const std::byte* a, int64_t lda, int64_t, const std::byte* panel, const int32_t* start, int32_t* tile,
-               int64_t ldt, const std::byte*) {
+               int64_t ldt, const DotNext&) {
   const PairHeader& header = *reinterpret_cast<const PairHeader*>(panel);
   const std::byte* w = panel + sizeof header;
 #pragma GCC unroll 6

@@ -26,6 +26,13 @@ struct SumCodes {
   int32_t round, shift, lo, hi;
 };
 
+// What a product fetches beside its own operands: `step` bytes a step from `at` on, as many as a step reads of its
+// panel or at most a line. None where that is 0.
+struct DotNext {
+  const std::byte* at = nullptr;
+  int64_t step = 0;
+};
+
 // A product whose sums leave it a block at a time, while it computes the next one. They start from zero.
 struct DotStream {
   const std::byte* a;  // rows lda bytes apart
@@ -68,16 +75,16 @@ struct PanelDot {
                   std::byte* arranged);
 
   // dot[rows]: tile[r * ldt + c] = start[c] + sum_k (a[r,k] + a_offset) * b[c,k] for the columns of one panel. Rows of
-  // a are lda bytes apart. `next` is the panel that is wanted soon, as large as this one, or this one.
+  // a are lda bytes apart.
   void (*dot[kMaxDotRows + 1])(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
-                               const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* next);
+                               const int32_t* start, int32_t* tile, int64_t ldt, const DotNext& next);
 
   // codes[wide][rows]: the same sums as 8-bit or 16-bit codes, without a way through memory; null where there is no
   // such form. Rows of codes are ld bytes apart. The columns of a panel stand in the registers of sums as saturating
   // packs of whole registers bring their codes into order (epilogue_column of kernels/linear).
   void (*codes[2][kMaxDotRows + 1])(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
                                     const int32_t* start, const SumCodes& how, std::byte* codes, int64_t ld,
-                                    const std::byte* next);
+                                    const DotNext& next);
 
   // Not null where tiles are no vector registers: takes any number of rows and panels. Then dot and codes are null, and
   // a_offset is 0.

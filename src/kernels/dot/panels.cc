@@ -30,6 +30,8 @@ extern const PanelDot kDotsNeon[4], kDotsNeonDotprod[2];
 
 namespace {
 
+constexpr int64_t kLine = 64;  // bytes that one prefetch brings
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 bool cpu_has(DotFeature feature) {
@@ -235,6 +237,32 @@ DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, 
   return {packed, bytes};
 }
 
+namespace {
+
+// On an Emerald Rapids Xeon a first tile that fetches all of the next panel from there waits for it (README.md). On
+// Zen 4 it does not, and sharing cost 1 %.
+bool third_level_is_slow() {
+#if defined(__x86_64__)
+  static const bool slow = !__builtin_cpu_is("amd");
+  return slow;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+DotNext next_of(const Panels& b, size_t panel, size_t next, int64_t tile, int64_t tiles, bool b_is_far) {
+  if (next == panel) return {};
+  const std::byte* at = b.bytes.data() + b.panels[next].at;
+  const int64_t step_bytes = b.dot->columns * b.dot->group_bytes();
+  // A step of a share fetches one line: no gain where it reads no more, too little where tiles are few.
+  if (!b_is_far || step_bytes <= kLine || tiles * kLine < step_bytes || !third_level_is_slow())
+    return tile == 0 ? DotNext{at, step_bytes} : DotNext{};
+  const int64_t step = ceil_div(step_bytes, tiles);
+  return {at + tile * b.panels[panel].groups * step, step};
+}
+
 void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t rows, int32_t* sums, int64_t ld) {
   const Panel& p = b.panels[first];
   b.dot->stream({a.data, a.ld, rows, p.groups, b.bytes.data() + p.at, count, sums, ld, nullptr, nullptr});
@@ -247,7 +275,7 @@ void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t row
 }
 
 void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
-              size_t next, std::byte* scratch) {
+              const DotNext& next, std::byte* scratch) {
   const PanelDot& dot = *b.dot;
   const Panel& p = b.panels[panel];
   const std::byte* bytes = b.bytes.data();
@@ -264,14 +292,14 @@ void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int3
     dot.arrange(a.data, a.ld, rows, b.K, bytes + p.order, p.groups, scratch);
     a = {scratch, p.groups * 4};
   }
-  dot.dot[rows](a.data, a.ld, p.groups, bytes + p.at, start, tile, ldt, bytes + b.panels[next].at);
+  dot.dot[rows](a.data, a.ld, p.groups, bytes + p.at, start, tile, ldt, next);
 }
 
 void multiply_to_codes(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start,
-                       const SumCodes& how, bool wide, std::byte* codes, int64_t ld, size_t next) {
+                       const SumCodes& how, bool wide, std::byte* codes, int64_t ld, const DotNext& next) {
   const Panel& p = b.panels[panel];
   const std::byte* bytes = b.bytes.data();
-  b.dot->codes[wide][rows](a.data, a.ld, p.groups, bytes + p.at, start, how, codes, ld, bytes + b.panels[next].at);
+  b.dot->codes[wide][rows](a.data, a.ld, p.groups, bytes + p.at, start, how, codes, ld, next);
 }
 
 size_t product_scratch_bytes(const Panels& b, int64_t M) {
@@ -315,7 +343,8 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
   // little of that cache, fewer rows pass through all panels together: lines are stored sooner after their neighbours.
   const int64_t cache = second_level_bytes();
   const bool c_is_large = M * N * static_cast<int64_t>(sizeof(int32_t)) > cache * 3 / 4;
-  const bool b_stays = static_cast<int64_t>(b.bytes.size()) <= cache / 4;
+  const int64_t b_bytes = static_cast<int64_t>(b.bytes.size());
+  const bool b_stays = b_bytes <= cache / 4, b_is_far = b_bytes >= cache / 2;
   const int64_t panels = ceil_div(N, dot.columns);
   const int64_t chunks = ceil_div(M, c_is_large && b_stays && !dot.stream ? kLargeResultRows : kChunkRows);
   alignas(64) int32_t partial[kMaxDotRows * kMaxDotColumns];
@@ -337,9 +366,8 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
         int32_t* to = c + (begin + from) * ldc + column;
         for (int64_t r = 0; c_is_large && r < count; ++r)
           for (int64_t n = 0; n < width; n += 16) prefetch_to_write(to + r * ldc + n);
-        // The first tile reads the panel, so it also fetches the next one.
         multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,
-                 t == 0 && p + 1 < panels ? p + 1 : p, arranged);
+                 next_of(b, p, std::min(p + 1, panels - 1), t, tiles, b_is_far), arranged);
         for (int64_t r = 0; !whole && r < count; ++r) std::memcpy(to + r * ldc, partial + r * dot.columns, width * 4);
       }
     }

@@ -60,10 +60,15 @@ struct DotRows {
 int64_t row_bytes(const PanelDot& dot, int64_t K);
 DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, int64_t K, std::byte* packed);
 
+// What tile `tile` of the `tiles` that pass through `panel`, before others pass through `next`, fetches. The first one
+// reads the panel, so it fetches the next one too; but where b comes from beyond the second-level cache and this CPU
+// waits long for it, all tiles share that. Nothing, if there is no other panel.
+DotNext next_of(const Panels& b, size_t panel, size_t next, int64_t tile, int64_t tiles, bool b_is_far);
+
 // tile[r * ldt + c] = start[c] + sum_k (a[r,k] + a_offset) * b[c,k], 1 <= rows <= dot->rows, for the columns of one
-// panel. `next` is the panel that is wanted soon.
+// panel.
 void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
-              size_t next, std::byte* scratch);
+              const DotNext& next, std::byte* scratch);
 
 // By a dot with `stream`, the sums of any number of rows and of `count` panels from `first` on, to sums[r * ld + c] or
 // in blocks to `take` (DotStream).
@@ -73,7 +78,7 @@ void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t row
 
 // The same sums as codes of 8 or 16 bits, by a dot that has such a form.
 void multiply_to_codes(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start,
-                       const SumCodes& how, bool wide, std::byte* codes, int64_t ld, size_t next);
+                       const SumCodes& how, bool wide, std::byte* codes, int64_t ld, const DotNext& next);
 
 // Rows of a that pass through all panels together, so that a and c stay in the caches.
 inline constexpr int64_t kChunkRows = 256;

@@ -106,6 +106,8 @@ TEST_P(PanelDots, EqualDotRowOnChunksOfRows) {
     Product(dot(), M, 5, 7, 7, 7, noise).check(dot());
   // Sums of more than two megabytes, which leave a second-level cache of less than 2.8.
   Product(dot(), 2 * kChunkRows + 3, 1027, 7, 7, 7, noise).check(dot());
+  // Weights of more than a megabyte, half of such a cache: tiles share the fetches.
+  Product(dot(), 31, 1027, 1101, 1101, 1101, noise).check(dot());
 }
 
 // Codes at both ends of their types, alternating by several periods; sums that wrap included.
@@ -140,7 +142,7 @@ TEST_P(PanelDots, PacksColumnsInTheOrderAskedFor) {
   const DotRows rows = dot_rows(dot(), ta.raw(), K, 1, K, packed.data());
   std::vector<int32_t> tile(2 * P);
   for (const size_t p : {0, 1})
-    multiply(panels, p, rows, 1, panels.start.data() + p * P, tile.data() + p * P, P, p, scratch.data());
+    multiply(panels, p, rows, 1, panels.start.data() + p * P, tile.data() + p * P, P, {}, scratch.data());
   for (int64_t c = 0; c < 2 * P; ++c)
     ASSERT_EQ(tile[c], order[c] < 0 ? 0 : dot_row<int32_t>(a.data(), b.data() + order[c] * K, K)) << c;
 }

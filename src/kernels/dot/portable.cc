@@ -42,7 +42,7 @@ void pack_rows(const std::byte* a, int64_t lda, int64_t rows, int64_t K, std::by
 
 template <int kRows>
 void multiply_tile(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
-                   int32_t* tile, int64_t ldt, const std::byte*) {
+                   int32_t* tile, int64_t ldt, const DotNext&) {
   for (int r = 0; r < kRows; ++r, a += lda, tile += ldt) {
     dot_s16s16_s32(1, kColumns, 2 * groups, reinterpret_cast<const int16_t*>(a), 0,
                    reinterpret_cast<const int16_t*>(panel), 2 * groups, tile, 0);

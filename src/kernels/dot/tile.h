@@ -20,13 +20,20 @@ namespace dyadic {
 // How far before its use a panel is fetched that is read again: it may not fit the first-level cache.
 inline constexpr int kDotAhead = 2048;  // bytes
 
-// Of one step: `wanted` is the next panel's, or this panel's kDotAhead further on.
-template <class Core, int kRows, bool kAgain>
-[[gnu::always_inline]] inline void dot_prefetch(const std::byte* wanted) {
+// What a step fetches: this panel's bytes kDotAhead further on; the next panel's, as many; or the first and some of the
+// next panel's.
+enum class DotFetch { kThis, kNext, kShare };
+
+template <class Core, int kRows, DotFetch kFetch>
+[[gnu::always_inline]] inline void dot_prefetch(const std::byte* panel, const std::byte*& wanted, int64_t share,
+                                                int64_t s) {
+  constexpr int64_t kStepBytes = 4 * Core::kLanes * Core::kVectors;
   if constexpr (kRows >= Core::kPrefetchRows) {
+    const std::byte* lines = (kFetch == DotFetch::kShare ? panel + kDotAhead : wanted) + s * kStepBytes;
 #pragma GCC unroll 4
-    for (int line = 0; line < 4 * Core::kLanes * Core::kVectors; line += 64)
-      kAgain ? Core::prefetch(wanted + line) : Core::prefetch_next(wanted + line);
+    for (int line = 0; line < kStepBytes; line += 64)
+      kFetch == DotFetch::kNext ? Core::prefetch_next(lines + line) : Core::prefetch(lines + line);
+    if (kFetch == DotFetch::kShare) Core::prefetch_next(wanted), wanted += share;
   }
 }
 
@@ -40,10 +47,10 @@ constexpr int dot_sets() {
 }
 
 // The sums of kRows rows, from `start` on.
-template <class Core, int kRows, bool kAgain>
+template <class Core, int kRows, DotFetch kFetch>
 [[gnu::always_inline]] inline void dot_sums(typename Core::Vector (&acc)[kRows][Core::kVectors], const std::byte* a,
                                             int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
-                                            const std::byte* wanted) {
+                                            const std::byte* wanted, int64_t share) {
   constexpr int kLanes = Core::kLanes, kVectors = Core::kVectors, kVectorBytes = 4 * kLanes;
   // Where few products share a step the loop itself would take its time.
   constexpr int kSteps = kRows * kVectors <= 8 ? 4 : 1, kStepBytes = kVectors * kVectorBytes;
@@ -61,7 +68,7 @@ template <class Core, int kRows, bool kAgain>
       w[j] = Core::load_panel(panel + (s * kVectors + j) * kVectorBytes);
       if (kRows > 1) Core::keep(w[j]);
     }
-    dot_prefetch<Core, kRows, kAgain>(wanted + s * kVectors * kVectorBytes);
+    dot_prefetch<Core, kRows, kFetch>(panel, wanted, share, s);
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       const auto x = Core::broadcast(a + r * lda + 4 * s);
@@ -76,9 +83,10 @@ template <class Core, int kRows, bool kAgain>
     for (; groups % kSteps != 0; --groups, a += 4, panel += kStepBytes) step(0);
   }
 #pragma GCC unroll 1
-  for (; groups > 0; groups -= kSteps, a += 4 * kSteps, panel += kSteps * kStepBytes, wanted += kSteps * kStepBytes) {
+  for (; groups > 0; groups -= kSteps, a += 4 * kSteps, panel += kSteps * kStepBytes) {
 #pragma GCC unroll 4
     for (int s = 0; s < kSteps; ++s) step(s);
+    if (kFetch != DotFetch::kShare) wanted += kSteps * kStepBytes;
   }
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
@@ -92,11 +100,12 @@ template <class Core, int kRows, bool kAgain>
     }
 }
 
-template <class Core, int kRows, bool kAgain>
+template <class Core, int kRows, DotFetch kFetch>
 [[gnu::noinline]] void dot_tile(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
-                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* wanted) {
+                                const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* wanted,
+                                int64_t share) {
   typename Core::Vector acc[kRows][Core::kVectors];
-  dot_sums<Core, kRows, kAgain>(acc, a, lda, groups, panel, start, wanted);
+  dot_sums<Core, kRows, kFetch>(acc, a, lda, groups, panel, start, wanted, share);
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
@@ -105,20 +114,22 @@ template <class Core, int kRows, bool kAgain>
 
 // The same, with the last kLastSteps row by row, so that a row is stored while the products of the next one are
 // computed: 16 or 20 stores one after the other keep the multiplying pipes of Zen 4 waiting for 20 to 50 cycles a tile.
-template <class Core, int kRows, bool kAgain>
+template <class Core, int kRows, DotFetch kFetch>
 [[gnu::noinline]] void dot_tile_by_rows(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
-                                        const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* wanted) {
+                                        const int32_t* start, int32_t* tile, int64_t ldt, const std::byte* wanted,
+                                        int64_t share) {
   constexpr int kVectors = Core::kVectors, kVectorBytes = 4 * Core::kLanes, kStepBytes = kVectors * kVectorBytes;
   groups -= Core::kLastSteps;
   if (groups <= 0)
-    return dot_tile<Core, kRows, kAgain>(a, lda, groups + Core::kLastSteps, panel, start, tile, ldt, wanted);
+    return dot_tile<Core, kRows, kFetch>(a, lda, groups + Core::kLastSteps, panel, start, tile, ldt, wanted, share);
   typename Core::Vector acc[kRows][kVectors];
-  dot_sums<Core, kRows, kAgain>(acc, a, lda, groups, panel, start, wanted);
-  a += 4 * groups, panel += kStepBytes * groups, wanted += kStepBytes * groups;
+  dot_sums<Core, kRows, kFetch>(acc, a, lda, groups, panel, start, wanted, share);
+  a += 4 * groups, panel += kStepBytes * groups;
+  wanted += (kFetch == DotFetch::kShare ? share : kStepBytes) * groups;
   asm("" : "+r"(a), "+r"(panel), "+r"(wanted));
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
-    if (r < Core::kLastSteps) dot_prefetch<Core, kRows, kAgain>(wanted + r * kStepBytes);
+    if (r < Core::kLastSteps) dot_prefetch<Core, kRows, kFetch>(panel, wanted, share, r);
 #pragma GCC unroll 4
     for (int s = 0; s < Core::kLastSteps; ++s) {
       const auto x = Core::broadcast(a + 4 * s);
@@ -136,12 +147,12 @@ template <class Core, int kRows, bool kAgain>
   }
 }
 
-template <class Core, int kRows, bool kAgain, bool kWide>
+template <class Core, int kRows, DotFetch kFetch, bool kWide>
 [[gnu::noinline]] void dot_tile_codes(const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel,
                                       const int32_t* start, const SumCodes& how, std::byte* codes, int64_t ld,
-                                      const std::byte* wanted) {
+                                      const std::byte* wanted, int64_t share) {
   typename Core::Vector acc[kRows][Core::kVectors];
-  dot_sums<Core, kRows, kAgain>(acc, a, lda, groups, panel, start, wanted);
+  dot_sums<Core, kRows, kFetch>(acc, a, lda, groups, panel, start, wanted, share);
   const typename Core::template Codes<kWide> to(how);
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) to.store(codes + r * ld, acc[r]);
@@ -168,19 +179,34 @@ void pack_dot_rows(const std::byte* a, int64_t lda, int64_t rows, int64_t K, std
   }
 }
 
-// The loops of both ways to fetch are functions of their own: a branch inside makes gcc 12 spill sums.
+// Calls run<kFetch>(). Tiles of too few rows to fetch have one loop.
+template <class Core, int kRows>
+[[gnu::always_inline]] inline void dot_fetching(const std::byte* panel, const DotNext& next, const auto& run) {
+  constexpr int64_t kStepBytes = 4 * Core::kLanes * Core::kVectors;
+  if (kRows < Core::kPrefetchRows || next.step == 0)
+    return run.template operator()<DotFetch::kThis>(panel + kDotAhead, 0);
+  if constexpr (kRows >= Core::kPrefetchRows) {
+    if constexpr (kStepBytes > 64)
+      if (next.step < kStepBytes) return run.template operator()<DotFetch::kShare>(next.at, next.step);
+    run.template operator()<DotFetch::kNext>(next.at, 0);
+  }
+}
+
+// The loops of each way to fetch are functions of their own: a branch inside makes gcc 12 spill sums.
 template <class Core, int kRows>
 constexpr auto tile_of() -> std::remove_extent_t<decltype(PanelDot::dot)> {
   if constexpr (kRows > Core::kRows)
     return nullptr;
   else
     return [](const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
-              int32_t* tile, int64_t ldt, const std::byte* next) {
-      constexpr bool kByRows = Core::kLastSteps > 0 && kRows > 2;
-      constexpr auto again = kByRows ? dot_tile_by_rows<Core, kRows, true> : dot_tile<Core, kRows, true>;
-      constexpr auto once = kByRows ? dot_tile_by_rows<Core, kRows, false> : dot_tile<Core, kRows, false>;
-      if (next == panel) return again(a, lda, groups, panel, start, tile, ldt, panel + kDotAhead);
-      once(a, lda, groups, panel, start, tile, ldt, next);
+              int32_t* tile, int64_t ldt, const DotNext& next) {
+      const auto run = [&]<DotFetch kFetch>(const std::byte* wanted, int64_t share) __attribute__((always_inline)) {
+        if constexpr (Core::kLastSteps > 0 && kRows > 2)
+          dot_tile_by_rows<Core, kRows, kFetch>(a, lda, groups, panel, start, tile, ldt, wanted, share);
+        else
+          dot_tile<Core, kRows, kFetch>(a, lda, groups, panel, start, tile, ldt, wanted, share);
+      };
+      dot_fetching<Core, kRows>(panel, next, run);
     };
 }
 
@@ -188,10 +214,11 @@ template <class Core, int kRows, bool kWide>
 constexpr auto codes_of() -> std::remove_all_extents_t<decltype(PanelDot::codes)> {
   if constexpr (kRows <= Core::kRows && requires { typename Core::template Codes<kWide>; })
     return [](const std::byte* a, int64_t lda, int64_t groups, const std::byte* panel, const int32_t* start,
-              const SumCodes& how, std::byte* codes, int64_t ld, const std::byte* next) {
-      constexpr auto again = dot_tile_codes<Core, kRows, true, kWide>, once = dot_tile_codes<Core, kRows, false, kWide>;
-      if (next == panel) return again(a, lda, groups, panel, start, how, codes, ld, panel + kDotAhead);
-      once(a, lda, groups, panel, start, how, codes, ld, next);
+              const SumCodes& how, std::byte* codes, int64_t ld, const DotNext& next) {
+      const auto run = [&]<DotFetch kFetch>(const std::byte* wanted, int64_t share) __attribute__((always_inline)) {
+        dot_tile_codes<Core, kRows, kFetch, kWide>(a, lda, groups, panel, start, how, codes, ld, wanted, share);
+      };
+      dot_fetching<Core, kRows>(panel, next, run);
     };
   else
     return nullptr;

@@ -264,18 +264,21 @@ class PackedLinear : public Kernel {
         int64_t row = 0;
         for (int64_t t = tile; t < batch; ++t) {
           const int64_t height = (batch_rows - row + batch - t - 1) / (batch - t);
-          // The first tile reads the panels, so it also fetches the next ones.
-          const int64_t wanted = t == 0 && block + 1 < last ? block + 1 : block;
+          // Weights of a network are far: those of other layers were read since the last time.
+          const int64_t next = std::min(block + 1, last - 1);
+          const auto wanted = [&](int64_t p) {
+            return next_of(panels_, block * panels + p, next * panels + p, t, tiles, true);
+          };
           const std::optional<SumCodes>& codes = steps_[block * steps].codes;
           if (codes) {
             const Place to = place(block, outputs, begin + done + row);
             multiply_to_codes(panels_, block, a.from(done + row), height, start_.data() + block * block_, *codes, wide_,
-                              to.codes, to.ld, wanted);
+                              to.codes, to.ld, wanted(0));
           }
           for (int64_t p = 0; p < panels && !codes; ++p)
             multiply(panels_, block * panels + p, a.from(done + row), height,
                      start_.data() + block * block_ + p * dot().columns, sums + row * block_ + p * dot().columns,
-                     block_, wanted * panels + p, scratch);
+                     block_, wanted(p), scratch);
           row += height;
         }
         for (int64_t s = 0; s < steps; ++s)
