@@ -239,12 +239,12 @@ DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, 
 
 namespace {
 
-// On an Emerald Rapids Xeon a first tile that fetches all of the next panel from there waits for it (README.md). On
-// Zen 4 it does not, and sharing cost 1 %.
-bool third_level_is_slow() {
+// Which fetches pay differs between Zen 4 and an Emerald Rapids Xeon (README.md); CPUs of other makers are taken for
+// the latter.
+bool cpu_is_amd() {
 #if defined(__x86_64__)
-  static const bool slow = !__builtin_cpu_is("amd");
-  return slow;
+  static const bool is_amd = __builtin_cpu_is("amd");
+  return is_amd;
 #else
   return false;
 #endif
@@ -257,7 +257,7 @@ DotNext next_of(const Panels& b, size_t panel, size_t next, int64_t tile, int64_
   const std::byte* at = b.bytes.data() + b.panels[next].at;
   const int64_t step_bytes = b.dot->columns * b.dot->group_bytes();
   // A step of a share fetches one line: no gain where it reads no more, too little where tiles are few.
-  if (!b_is_far || step_bytes <= kLine || tiles * kLine < step_bytes || !third_level_is_slow())
+  if (!b_is_far || step_bytes <= kLine || tiles * kLine < step_bytes || cpu_is_amd())
     return tile == 0 ? DotNext{at, step_bytes} : DotNext{};
   const int64_t step = ceil_div(step_bytes, tiles);
   return {at + tile * b.panels[panel].groups * step, step};
@@ -339,12 +339,14 @@ void stream_chunk(const Panels& b, int64_t M, int64_t N, DotRows a, int32_t* c, 
 void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, int32_t* c, int64_t ldc,
              std::byte* scratch) {
   const PanelDot& dot = *b.dot;
-  // Stores to a c that does not fit the second-level cache wait for each line, so its lines are fetched. And if b takes
-  // little of that cache, fewer rows pass through all panels together: lines are stored sooner after their neighbours.
+  // If c does not fit the second-level cache and b takes little of it, fewer rows pass through all panels together:
+  // lines are stored sooner after their neighbours. Otherwise stores wait for each line, so its lines are fetched; on
+  // Zen 4 they always wait.
   const int64_t cache = second_level_bytes();
   const bool c_is_large = M * N * static_cast<int64_t>(sizeof(int32_t)) > cache * 3 / 4;
   const int64_t b_bytes = static_cast<int64_t>(b.bytes.size());
   const bool b_stays = b_bytes <= cache / 4, b_is_far = b_bytes >= cache / 2;
+  const bool fetch_c = c_is_large && (!b_stays || cpu_is_amd());
   const int64_t panels = ceil_div(N, dot.columns);
   const int64_t chunks = ceil_div(M, c_is_large && b_stays && !dot.stream ? kLargeResultRows : kChunkRows);
   alignas(64) int32_t partial[kMaxDotRows * kMaxDotColumns];
@@ -364,7 +366,7 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t from = ceil_div(M_chunk * t, tiles), count = ceil_div(M_chunk * (t + 1), tiles) - from;
         int32_t* to = c + (begin + from) * ldc + column;
-        for (int64_t r = 0; c_is_large && r < count; ++r)
+        for (int64_t r = 0; fetch_c && r < count; ++r)
           for (int64_t n = 0; n < width; n += 16) prefetch_to_write(to + r * ldc + n);
         multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,
                  next_of(b, p, std::min(p + 1, panels - 1), t, tiles, b_is_far), arranged);
