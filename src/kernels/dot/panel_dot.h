@@ -27,7 +27,7 @@ struct SumCodes {
 };
 
 // What a product fetches beside its own operands: `step` bytes a step from `at` on, as many as a step reads of its
-// panel or at most a line. None where that is 0.
+// panel or at most two lines. None where that is 0.
 struct DotNext {
   const std::byte* at = nullptr;
   int64_t step = 0;

@@ -30,7 +30,7 @@ extern const PanelDot kDotsNeon[4], kDotsNeonDotprod[2];
 
 namespace {
 
-constexpr int64_t kLine = 64;  // bytes that one prefetch brings
+constexpr int64_t kLine = 64;  // bytes
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -256,8 +256,9 @@ DotNext next_of(const Panels& b, size_t panel, size_t next, int64_t tile, int64_
   if (next == panel) return {};
   const std::byte* at = b.bytes.data() + b.panels[next].at;
   const int64_t step_bytes = b.dot->columns * b.dot->group_bytes();
-  // A step of a share fetches one line: no gain where it reads no more, too little where tiles are few.
-  if (!b_is_far || step_bytes <= kLine || tiles * kLine < step_bytes || cpu_is_amd())
+  // A step of a share fetches once, which brings a pair of lines: no gain where it reads no more than a line, too
+  // little where one tile has to read several pairs.
+  if (!b_is_far || step_bytes <= kLine || tiles * 2 * kLine < step_bytes || cpu_is_amd())
     return tile == 0 ? DotNext{at, step_bytes} : DotNext{};
   const int64_t step = ceil_div(step_bytes, tiles);
   return {at + tile * b.panels[panel].groups * step, step};

@@ -20,8 +20,8 @@ namespace dyadic {
 // How far before its use a panel is fetched that is read again: it may not fit the first-level cache.
 inline constexpr int kDotAhead = 2048;  // bytes
 
-// What a step fetches: this panel's bytes kDotAhead further on; the next panel's, as many; or the first and some of the
-// next panel's.
+// What a step fetches: this panel's bytes kDotAhead further on; the next panel's, as many; or the first and, by one
+// fetch, some of the next panel's. Tiles of fewer than kPrefetchRows leave out all but that.
 enum class DotFetch { kThis, kNext, kShare };
 
 template <class Core, int kRows, DotFetch kFetch>
@@ -33,8 +33,8 @@ template <class Core, int kRows, DotFetch kFetch>
 #pragma GCC unroll 4
     for (int line = 0; line < kStepBytes; line += 64)
       kFetch == DotFetch::kNext ? Core::prefetch_next(lines + line) : Core::prefetch(lines + line);
-    if (kFetch == DotFetch::kShare) Core::prefetch_next(wanted), wanted += share;
   }
+  if (kFetch == DotFetch::kShare) Core::prefetch_next(wanted), wanted += share;
 }
 
 // In how many sums each lane adds: neighbouring steps take different ones, so that there are kWantedSums at a time,
@@ -179,17 +179,15 @@ void pack_dot_rows(const std::byte* a, int64_t lda, int64_t rows, int64_t K, std
   }
 }
 
-// Calls run<kFetch>(). Tiles of too few rows to fetch have one loop.
+// Calls run<kFetch>(). Tiles of one or two rows pass through their panel alone, so they have nothing to share.
 template <class Core, int kRows>
 [[gnu::always_inline]] inline void dot_fetching(const std::byte* panel, const DotNext& next, const auto& run) {
   constexpr int64_t kStepBytes = 4 * Core::kLanes * Core::kVectors;
+  if constexpr (kStepBytes > 64 && kRows >= 3)
+    if (next.step > 0 && next.step < kStepBytes) return run.template operator()<DotFetch::kShare>(next.at, next.step);
   if (kRows < Core::kPrefetchRows || next.step == 0)
     return run.template operator()<DotFetch::kThis>(panel + kDotAhead, 0);
-  if constexpr (kRows >= Core::kPrefetchRows) {
-    if constexpr (kStepBytes > 64)
-      if (next.step < kStepBytes) return run.template operator()<DotFetch::kShare>(next.at, next.step);
-    run.template operator()<DotFetch::kNext>(next.at, 0);
-  }
+  if constexpr (kRows >= Core::kPrefetchRows) run.template operator()<DotFetch::kNext>(next.at, 0);
 }
 
 // The loops of each way to fetch are functions of their own: a branch inside makes gcc 12 spill sums.
