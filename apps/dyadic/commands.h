@@ -56,4 +56,7 @@ void print_table(const std::vector<std::string>& header, const std::vector<std::
 std::string bytes_text(int64_t bytes);                        // "23.1 MB"
 std::string counted(int64_t count, const std::string& noun);  // "1 text", "2 texts"
 
+// On stderr, unless cut is 0.
+void warn_of_cut_texts(int64_t cut, int64_t texts, int64_t max_length);
+
 }  // namespace dyadic::cli

@@ -16,6 +16,7 @@ Json to_json(const Evaluation& r) {
   if (r.cosine)
     json["cosine"] = {
         {"mean", r.cosine->mean}, {"p01", r.cosine->p01}, {"min", r.cosine->min}, {"count", r.cosine->count}};
+  json["texts_cut"] = r.texts_cut;
   json["texts_per_second"] = r.texts_per_second;
   return json;
 }
@@ -27,6 +28,7 @@ int eval(EvaluateRequest request, const std::string& columns, const Common& comm
   request.encoder.session.threads = common.threads;
   request.seed = common.seed;
   const Evaluation r = evaluate_model(request);
+  warn_of_cut_texts(r.texts_cut, r.texts, r.max_length);
   if (common.json) {
     fmt::print("{}\n", to_json(r).dump());
     return 0;
@@ -72,7 +74,7 @@ Action add_eval(CLI::App& app) {
            "the reference's, how alike both order all pairs of texts, and how often the nearest text is the same.\n"
            "JSON: {\"task\", \"count\", \"metric\": {\"spearman\", \"pearson\"} or {\"pairs_spearman\",\n"
            "\"retrieval_agreement\"}, \"reference_metric\", \"cosine\": {\"mean\", \"p01\", \"min\", \"count\"},\n"
-           "\"texts_per_second\"}",
+           "\"texts_cut\", \"texts_per_second\"}. stderr says how many texts were cut at the model's length.",
            {"dyadic eval minilm.dyad --task sts --data sts-dev.tsv --reference all-MiniLM-L6-v2",
             "dyadic eval minilm.dyad --task cosine --data sentences.txt --reference all-MiniLM-L6-v2 --json"});
   return [request, columns](const Common& common) { return eval(*request, *columns, common); };

@@ -50,9 +50,7 @@ int run(const RunOptions& options, const Common& common) {
     if (group.size() == kGroup || lines.may_wait()) flush();
   }
   flush();
-  if (cut)
-    fmt::print(stderr, "dyadic: warning: {} of {} cut to {} tokens\n", cut, counted(line, "text"),
-               encoder->max_length());
+  warn_of_cut_texts(cut, line, encoder->max_length());
   return 0;
 }
 

@@ -84,7 +84,7 @@ EvaluationTexts evaluation_texts(const EvaluateRequest& request, const TextEncod
   }
   if (result.texts.empty()) fail(ErrorKind::kMalformed, request.data, ": nothing to evaluate");
   located(request.data, [&] {
-    for (const auto& text : result.texts) encoder.tokenize(text);
+    for (const auto& text : result.texts) result.cut += encoder.tokenize(text).truncated;
   });
   return result;
 }
@@ -133,7 +133,10 @@ Evaluation evaluate_model(const EvaluateRequest& request) {
   }
   Evaluation result = evaluate_embeddings(texts, embeddings.value, expected ? &*expected : nullptr);
   result.task = request.task;
-  result.texts_per_second = static_cast<double>(texts.texts.size()) / embeddings.seconds;
+  result.texts = static_cast<int64_t>(texts.texts.size());
+  result.texts_cut = request.concatenate ? 0 : texts.cut;
+  result.max_length = encoder->max_length();
+  result.texts_per_second = static_cast<double>(result.texts) / embeddings.seconds;
   return result;
 }
 

@@ -102,6 +102,22 @@ TEST(Cli, EvalComparesWithTheFloatModel) {
   EXPECT_GT(r.json()["texts_per_second"].get<double>(), 0);
 }
 
+TEST(Cli, EvalSaysHowManyTextsItCut) {
+  const std::string data = temporary_dir() + "/texts.txt", dyad = tiny_dyad();
+  spit(data, "one two three four five six\none\ntwo\none two three four five six\n");
+  const auto eval = [&](const std::string& more) {
+    return cli("eval " + dyad + " --task cosine --data " + data + " --reference " + kTiny + " --json --quiet " + more);
+  };
+  const CliResult cut = eval("--max-length 5"), whole = eval(""), joined = eval("--concatenate 5");
+  ASSERT_EQ(cut.code, 0) << cut.err;
+  EXPECT_EQ(cut.err, "dyadic: warning: 1 of 3 texts cut to 5 tokens\n");
+  EXPECT_EQ(cut.json()["texts_cut"], 1);
+  EXPECT_EQ(whole.err, "");
+  EXPECT_EQ(whole.json()["texts_cut"], 0);
+  EXPECT_EQ(joined.err, "");  // which was asked to
+  EXPECT_EQ(joined.json()["texts_cut"], 0);
+}
+
 TEST(Cli, EvalStsOnAHandmadeFile) {
   const std::string data = temporary_dir() + "/sts.tsv";
   spit(data,
