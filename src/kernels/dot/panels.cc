@@ -348,6 +348,8 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
   const int64_t b_bytes = static_cast<int64_t>(b.bytes.size());
   const bool b_stays = b_bytes <= cache / 4, b_is_far = b_bytes >= cache / 2;
   const bool fetch_c = c_is_large && (!b_stays || cpu_is_amd());
+  const bool fetch_a = storage_bytes(dot.a, M * lda) >= cache / 2 && lda == b.K && row_bytes(dot, b.K) == 0 &&
+                       !dot.arrange && !cpu_is_amd();
   const int64_t panels = ceil_div(N, dot.columns);
   const int64_t chunks = ceil_div(M, c_is_large && b_stays && !dot.stream ? kLargeResultRows : kChunkRows);
   alignas(64) int32_t partial[kMaxDotRows * kMaxDotColumns];
@@ -369,8 +371,11 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
         int32_t* to = c + (begin + from) * ldc + column;
         for (int64_t r = 0; fetch_c && r < count; ++r)
           for (int64_t n = 0; n < width; n += 16) prefetch_to_write(to + r * ldc + n);
+        DotNext next = next_of(b, p, std::min(p + 1, panels - 1), t, tiles, b_is_far);
+        // The rows of the next tile, which lie together; later panels find them in the second-level cache.
+        if (fetch_a && p == 0 && next.step == 0) next = {rows.from(from + count).data, 4 * count};
         multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,
-                 next_of(b, p, std::min(p + 1, panels - 1), t, tiles, b_is_far), arranged);
+                 next, arranged);
         for (int64_t r = 0; !whole && r < count; ++r) std::memcpy(to + r * ldc, partial + r * dot.columns, width * 4);
       }
     }

@@ -108,6 +108,8 @@ TEST_P(PanelDots, EqualDotRowOnChunksOfRows) {
   Product(dot(), 2 * kChunkRows + 3, 1027, 7, 7, 7, noise).check(dot());
   // Weights of more than a megabyte, half of such a cache: tiles share the fetches.
   Product(dot(), 31, 1027, 1101, 1101, 1101, noise).check(dot());
+  // Rows of as much: each tile fetches those of the next.
+  Product(dot(), 2 * kChunkRows + 3, 5, 2304, 2304, 2304, noise).check(dot());
 }
 
 // Codes at both ends of their types, alternating by several periods; sums that wrap included.
