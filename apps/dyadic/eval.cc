@@ -74,7 +74,7 @@ Action add_eval(CLI::App& app) {
            "the reference's, how alike both order all pairs of texts, and how often the nearest text is the same.\n"
            "JSON: {\"task\", \"count\", \"metric\": {\"spearman\", \"pearson\"} or {\"pairs_spearman\",\n"
            "\"retrieval_agreement\"}, \"reference_metric\", \"cosine\": {\"mean\", \"p01\", \"min\", \"count\"},\n"
-           "\"texts_cut\", \"texts_per_second\"}. stderr says how many texts were cut at the model's length.",
+           "\"texts_cut\", \"texts_per_second\"}. stderr says how many texts were cut.",
            {"dyadic eval minilm.dyad --task sts --data sts-dev.tsv --reference all-MiniLM-L6-v2",
             "dyadic eval minilm.dyad --task cosine --data sentences.txt --reference all-MiniLM-L6-v2 --json"});
   return [request, columns](const Common& common) { return eval(*request, *columns, common); };

@@ -250,15 +250,18 @@ bool cpu_is_amd() {
 #endif
 }
 
+// Whether each step of a tile may fetch once, which brings a pair of lines, for something that several tiles want: no
+// gain where a step reads no more than a line.
+bool shares_fetches(const PanelDot& dot) { return dot.columns * dot.group_bytes() > kLine && !cpu_is_amd(); }
+
 }  // namespace
 
 DotNext next_of(const Panels& b, size_t panel, size_t next, int64_t tile, int64_t tiles, bool b_is_far) {
   if (next == panel) return {};
   const std::byte* at = b.bytes.data() + b.panels[next].at;
   const int64_t step_bytes = b.dot->columns * b.dot->group_bytes();
-  // A step of a share fetches once, which brings a pair of lines: no gain where it reads no more than a line, too
-  // little where one tile has to read several pairs.
-  if (!b_is_far || step_bytes <= kLine || tiles * 2 * kLine < step_bytes || cpu_is_amd())
+  // A pair of lines a step is too little where one tile has to fetch it all.
+  if (!b_is_far || tiles * 2 * kLine < step_bytes || !shares_fetches(*b.dot))
     return tile == 0 ? DotNext{at, step_bytes} : DotNext{};
   const int64_t step = ceil_div(step_bytes, tiles);
   return {at + tile * b.panels[panel].groups * step, step};
@@ -349,7 +352,7 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
   const bool b_stays = b_bytes <= cache / 4, b_is_far = b_bytes >= cache / 2;
   const bool fetch_c = c_is_large && (!b_stays || cpu_is_amd());
   const bool fetch_a = storage_bytes(dot.a, M * lda) >= cache / 2 && lda == b.K && row_bytes(dot, b.K) == 0 &&
-                       !dot.arrange && !cpu_is_amd();
+                       !dot.arrange && shares_fetches(dot);
   const int64_t panels = ceil_div(N, dot.columns);
   const int64_t chunks = ceil_div(M, c_is_large && b_stays && !dot.stream ? kLargeResultRows : kChunkRows);
   alignas(64) int32_t partial[kMaxDotRows * kMaxDotColumns];
