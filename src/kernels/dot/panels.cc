@@ -256,15 +256,14 @@ bool shares_fetches(const PanelDot& dot) { return dot.columns * dot.group_bytes(
 
 }  // namespace
 
-DotNext next_of(const Panels& b, size_t panel, size_t next, int64_t tile, int64_t tiles, bool b_is_far) {
-  if (next == panel) return {};
-  const std::byte* at = b.bytes.data() + b.panels[next].at;
+DotTiles::DotTiles(int64_t rows, int64_t most)
+    : count(ceil_div(rows, most)), low(rows / std::max<int64_t>(count, 1)), higher(rows - low * count) {}
+
+DotFetches::DotFetches(const Panels& b, int64_t tiles, bool b_is_far) : b_(b) {
   const int64_t step_bytes = b.dot->columns * b.dot->group_bytes();
   // A pair of lines a step is too little where one tile has to fetch it all.
-  if (!b_is_far || tiles * 2 * kLine < step_bytes || !shares_fetches(*b.dot))
-    return tile == 0 ? DotNext{at, step_bytes} : DotNext{};
-  const int64_t step = ceil_div(step_bytes, tiles);
-  return {at + tile * b.panels[panel].groups * step, step};
+  shared_ = b_is_far && tiles * 2 * kLine >= step_bytes && shares_fetches(*b.dot);
+  step_ = shared_ ? ceil_div(step_bytes, tiles) : step_bytes;
 }
 
 void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t rows, int32_t* sums, int64_t ld) {
@@ -276,34 +275,6 @@ void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t row
             void* self) {
   const Panel& p = b.panels[first];
   b.dot->stream({a.data, a.ld, rows, p.groups, b.bytes.data() + p.at, count, nullptr, 0, take, self});
-}
-
-void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
-              const DotNext& next, std::byte* scratch) {
-  const PanelDot& dot = *b.dot;
-  const Panel& p = b.panels[panel];
-  const std::byte* bytes = b.bytes.data();
-  if (dot.stream) {
-    stream(b, panel, 1, a, rows, tile, ldt);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int c = 0; c < dot.columns; ++c) {
-        int32_t& sum = tile[r * ldt + c];
-        sum = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(start[c]));
-      }
-    return;
-  }
-  if (dot.arrange) {
-    dot.arrange(a.data, a.ld, rows, b.K, bytes + p.order, p.groups, scratch);
-    a = {scratch, p.groups * 4};
-  }
-  dot.dot[rows](a.data, a.ld, p.groups, bytes + p.at, start, tile, ldt, next);
-}
-
-void multiply_to_codes(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start,
-                       const SumCodes& how, bool wide, std::byte* codes, int64_t ld, const DotNext& next) {
-  const Panel& p = b.panels[panel];
-  const std::byte* bytes = b.bytes.data();
-  b.dot->codes[wide][rows](a.data, a.ld, p.groups, bytes + p.at, start, how, codes, ld, next);
 }
 
 size_t product_scratch_bytes(const Panels& b, int64_t M) {
@@ -365,16 +336,17 @@ void product(const Panels& b, int64_t M, int64_t N, const void* a, int64_t lda, 
       continue;
     }
     std::byte* arranged = scratch + product_scratch_bytes(b, M_chunk) - b.scratch_bytes();
-    const int64_t tiles = ceil_div(M_chunk, dot.rows);
+    const DotTiles tiles(M_chunk, dot.rows);
+    const DotFetches fetches(b, tiles.count, b_is_far);
     for (int64_t p = 0; p < panels; ++p) {
       const int64_t column = p * dot.columns, width = std::min<int64_t>(dot.columns, N - column);
       const bool whole = width == dot.columns;
-      for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t from = ceil_div(M_chunk * t, tiles), count = ceil_div(M_chunk * (t + 1), tiles) - from;
+      for (int64_t t = 0, from = 0, count; t < tiles.count; ++t, from += count) {
+        count = tiles.height(t);
         int32_t* to = c + (begin + from) * ldc + column;
         for (int64_t r = 0; fetch_c && r < count; ++r)
           for (int64_t n = 0; n < width; n += 16) prefetch_to_write(to + r * ldc + n);
-        DotNext next = next_of(b, p, std::min(p + 1, panels - 1), t, tiles, b_is_far);
+        DotNext next = fetches.of(p, std::min(p + 1, panels - 1), t);
         // The rows of the next tile, which lie together; later panels find them in the second-level cache.
         if (fetch_a && p == 0 && next.step == 0) next = {rows.from(from + count).data, 4 * count};
         multiply(b, p, rows.from(from), count, b.start.data() + column, whole ? to : partial, whole ? ldc : dot.columns,

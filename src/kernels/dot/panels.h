@@ -60,25 +60,56 @@ struct DotRows {
 int64_t row_bytes(const PanelDot& dot, int64_t K);
 DotRows dot_rows(const PanelDot& dot, const void* a, int64_t lda, int64_t rows, int64_t K, std::byte* packed);
 
-// What tile `tile` of the `tiles` that pass through `panel`, before others pass through `next`, fetches. The first one
+// The fewest tiles of at most `most` rows, of nearly equal height: 7 rows are 4 + 3, never 6 + 1.
+struct DotTiles {
+  int64_t count, low, higher;  // the first `higher` tiles have low + 1 rows
+  DotTiles(int64_t rows, int64_t most);
+  int64_t height(int64_t tile) const { return low + (tile < higher); }
+};
+
+// What each of the `tiles` that pass through a panel, before others pass through the next one, fetches. The first one
 // reads the panel, so it fetches the next one too; but where b comes from beyond the second-level cache and this CPU
 // waits long for it, all tiles share that. Nothing, if there is no other panel.
-DotNext next_of(const Panels& b, size_t panel, size_t next, int64_t tile, int64_t tiles, bool b_is_far);
+class DotFetches {
+ public:
+  DotFetches(const Panels& b, int64_t tiles, bool b_is_far);
+  DotNext of(size_t panel, size_t next, int64_t tile) const {
+    if (next == panel || (tile > 0 && !shared_)) return {};
+    const int64_t done = shared_ ? tile * b_.panels[panel].groups * step_ : 0;
+    return {b_.bytes.data() + b_.panels[next].at + done, step_};
+  }
+
+ private:
+  const Panels& b_;
+  bool shared_;
+  int64_t step_;  // bytes a step
+};
 
 // tile[r * ldt + c] = start[c] + sum_k (a[r,k] + a_offset) * b[c,k], 1 <= rows <= dot->rows, for the columns of one
-// panel.
-void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile, int64_t ldt,
-              const DotNext& next, std::byte* scratch);
+// panel, by a dot without `stream`. Inline because what stands between two tiles of K = 128 is 2 to 4 % of their time.
+inline void multiply(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start, int32_t* tile,
+                     int64_t ldt, const DotNext& next, std::byte* scratch) {
+  const Panel& p = b.panels[panel];
+  const std::byte* bytes = b.bytes.data();
+  if (b.dot->arrange) {
+    b.dot->arrange(a.data, a.ld, rows, b.K, bytes + p.order, p.groups, scratch);
+    a = {scratch, p.groups * 4};
+  }
+  b.dot->dot[rows](a.data, a.ld, p.groups, bytes + p.at, start, tile, ldt, next);
+}
+
+// The same sums as codes of 8 or 16 bits, by a dot that has such a form.
+inline void multiply_to_codes(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start,
+                              const SumCodes& how, bool wide, std::byte* codes, int64_t ld, const DotNext& next) {
+  const Panel& p = b.panels[panel];
+  b.dot->codes[wide][rows](a.data, a.ld, p.groups, b.bytes.data() + p.at, start, how, codes, ld, next);
+}
 
 // By a dot with `stream`, the sums of any number of rows and of `count` panels from `first` on, to sums[r * ld + c] or
 // in blocks to `take` (DotStream).
 void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t rows, int32_t* sums, int64_t ld);
 void stream(const Panels& b, size_t first, int64_t count, DotRows a, int64_t rows, decltype(DotStream::take) take,
             void* self);
-
-// The same sums as codes of 8 or 16 bits, by a dot that has such a form.
-void multiply_to_codes(const Panels& b, size_t panel, DotRows a, int64_t rows, const int32_t* start,
-                       const SumCodes& how, bool wide, std::byte* codes, int64_t ld, const DotNext& next);
 
 // Rows of a that pass through all panels together, so that a and c stay in the caches.
 inline constexpr int64_t kChunkRows = 256;

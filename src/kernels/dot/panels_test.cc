@@ -144,7 +144,10 @@ TEST_P(PanelDots, PacksColumnsInTheOrderAskedFor) {
   const DotRows rows = dot_rows(dot(), ta.raw(), K, 1, K, packed.data());
   std::vector<int32_t> tile(2 * P);
   for (const size_t p : {0, 1})
-    multiply(panels, p, rows, 1, panels.start.data() + p * P, tile.data() + p * P, P, {}, scratch.data());
+    if (dot().stream)
+      stream(panels, p, 1, rows, 1, tile.data() + p * P, P);
+    else
+      multiply(panels, p, rows, 1, panels.start.data() + p * P, tile.data() + p * P, P, {}, scratch.data());
   for (int64_t c = 0; c < 2 * P; ++c)
     ASSERT_EQ(tile[c], order[c] < 0 ? 0 : dot_row<int32_t>(a.data(), b.data() + order[c] * K, K)) << c;
 }

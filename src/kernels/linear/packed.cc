@@ -249,42 +249,40 @@ class PackedLinear : public Kernel {
   // Rows [begin, end) of x with blocks [first, last).
   void run_chunk(const TensorView& x, std::span<const TensorView> outputs, int64_t begin, int64_t end, int64_t first,
                  int64_t last, std::byte* scratch) const {
-    const int64_t rows = end - begin, tiles = ceil_div(rows, dot().rows);
+    const int64_t rows = end - begin;
     const DotRows a = dot_rows(dot(), x.as<int8_t>() + begin * p_.K, p_.K, rows, p_.K, scratch);
     scratch += product_scratch_bytes(panels_, rows) - panels_.scratch_bytes();
     if (dot().stream) return stream_chunk(a, outputs, begin, rows, first, last);
-    // Tiles of nearly equal height: a tile of one row costs as much as one of several. The sums of a few tiles wait in
-    // the first-level cache for one call of the epilogue.
+    // The sums of a few tiles wait in the first-level cache for one call of the epilogue.
     alignas(64) int32_t sums[kBatchTiles * kMaxDotRows * kMaxBlockColumns];
+    const DotTiles tiles(rows, dot().rows);
+    // Weights of a network are far: those of other layers were read since the last time.
+    const DotFetches fetches(panels_, tiles.count, true);
     const int64_t panels = block_ / dot().columns, steps = block_ / epilogue_.columns();
-    for (int64_t block = first; block < last; ++block)
-      for (int64_t tile = 0, done = 0; tile < tiles; tile += kBatchTiles) {
-        const int64_t batch = std::min(tiles, tile + kBatchTiles), left = tiles - tile;
-        const int64_t batch_rows = ((rows - done) * (batch - tile) + left - 1) / left;
-        int64_t row = 0;
-        for (int64_t t = tile; t < batch; ++t) {
-          const int64_t height = (batch_rows - row + batch - t - 1) / (batch - t);
-          // Weights of a network are far: those of other layers were read since the last time.
-          const int64_t next = std::min(block + 1, last - 1);
-          const auto wanted = [&](int64_t p) {
-            return next_of(panels_, block * panels + p, next * panels + p, t, tiles, true);
-          };
-          const std::optional<SumCodes>& codes = steps_[block * steps].codes;
+    for (int64_t block = first; block < last; ++block) {
+      const int64_t next = std::min(block + 1, last - 1);
+      const std::optional<SumCodes>& codes = steps_[block * steps].codes;
+      for (int64_t tile = 0, done = 0; tile < tiles.count; tile += kBatchTiles) {
+        int64_t batch_rows = 0;
+        for (int64_t t = tile; t < std::min(tiles.count, tile + kBatchTiles); ++t) {
+          const int64_t height = tiles.height(t);
+          const DotRows a_tile = a.from(done + batch_rows);
           if (codes) {
-            const Place to = place(block, outputs, begin + done + row);
-            multiply_to_codes(panels_, block, a.from(done + row), height, start_.data() + block * block_, *codes, wide_,
-                              to.codes, to.ld, wanted(0));
+            const Place to = place(block, outputs, begin + done + batch_rows);
+            multiply_to_codes(panels_, block, a_tile, height, start_.data() + block * block_, *codes, wide_, to.codes,
+                              to.ld, fetches.of(block, next, t));
           }
           for (int64_t p = 0; p < panels && !codes; ++p)
-            multiply(panels_, block * panels + p, a.from(done + row), height,
-                     start_.data() + block * block_ + p * dot().columns, sums + row * block_ + p * dot().columns,
-                     block_, wanted(p), scratch);
-          row += height;
+            multiply(panels_, block * panels + p, a_tile, height, start_.data() + block * block_ + p * dot().columns,
+                     sums + batch_rows * block_ + p * dot().columns, block_,
+                     fetches.of(block * panels + p, next * panels + p, t), scratch);
+          batch_rows += height;
         }
         for (int64_t s = 0; s < steps; ++s)
           run_step(sums + s * epilogue_.columns(), batch_rows, block * steps + s, outputs, begin + done);
         done += batch_rows;
       }
+    }
   }
 
   // The same with a product that hands out a block of sums, of one step, while it computes the next.
