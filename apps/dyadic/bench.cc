@@ -19,6 +19,7 @@ Json to_json(const BenchReport& r) {
                {"threads", r.threads},
                {"commit", DYADIC_COMMIT},
                {"limit_gmacs", limited(r.limit_gmacs)},
+               {"texts_cut", r.texts.cut},
                {"results", Json::array()}};
   for (const auto& result : r.results) {
     Json row = {{"batch", result.batch},
@@ -168,6 +169,7 @@ int bench(BenchOptions options, const Common& common) {
     return 0;
   }
   const BenchReport r = bench_model(request);
+  warn_of_cut_texts(r.texts);
   if (common.json) {
     fmt::print("{}\n", to_json(r).dump());
   } else if (options.csv) {
@@ -215,7 +217,8 @@ Action add_bench(CLI::App& app) {
       "come, after comparing the result with the portable kernels' in every bit. Prints median, minimum and maximum\n"
       "milliseconds (of all the texts, with --text), GMAC/s, and their share of what the processor's 8-bit products\n"
       "could do at most, measured in the same run (see `dyadic doctor`).\n"
-      "JSON: {\"cpu\", \"isa\", \"threads\", \"commit\", \"limit_gmacs\", \"results\": [{\"batch\", \"length\",\n"
+      "JSON: {\"cpu\", \"isa\", \"threads\", \"commit\", \"limit_gmacs\", \"texts_cut\", \"results\": [{\"batch\", "
+      "\"length\",\n"
       "\"texts\", \"tokens\", \"ms\": {\"min\", \"median\", \"max\"}, \"baseline_ms\", \"macs\", \"gmacs\",\n"
       "\"fraction\", \"profiled_ms\", \"layers\": [{\"name\", \"executor\", \"ms\", \"macs\", \"fraction\"}]}]};\n"
       "with --executors {\"cpu\", \"commit\", \"batch\", \"length\", \"rows\": [{\"composite\", \"layer\", "

@@ -5,6 +5,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "api/encoder.h"
+
 namespace dyadic::cli {
 
 using Json = nlohmann::ordered_json;
@@ -57,6 +59,6 @@ std::string bytes_text(int64_t bytes);                        // "23.1 MB"
 std::string counted(int64_t count, const std::string& noun);  // "1 text", "2 texts"
 
 // On stderr, unless cut is 0.
-void warn_of_cut_texts(int64_t cut, int64_t texts, int64_t max_length);
+void warn_of_cut_texts(const TextCounts& texts);
 
 }  // namespace dyadic::cli

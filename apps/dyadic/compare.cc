@@ -15,7 +15,11 @@ double ratio(int64_t bytes, const CompareReport& r) {
 }
 
 Json to_json(const CompareReport& r) {
-  Json json = {{"task", r.task}, {"texts", r.texts}, {"float", {{"bytes", r.float_bytes}}}, {"rows", Json::array()}};
+  Json json = {{"task", r.task},
+               {"texts", r.texts.count},
+               {"texts_cut", r.texts.cut},
+               {"float", {{"bytes", r.float_bytes}}},
+               {"rows", Json::array()}};
   if (r.float_spearman) json["float"]["spearman"] = *r.float_spearman;
   for (const auto& row : r.rows) {
     Json entry = {{"recipe", row.recipe}, {"digest", row.digest}, {"resumed", row.resumed}};
@@ -48,7 +52,7 @@ void print(const CompareReport& r) {
                     differs ? fmt::format("{:+.5f}", *row.spearman - *r.float_spearman) : "-",
                     fmt::format("{:.1f}", row.texts_per_second)});
   }
-  fmt::print("task {}: {}; float model {}{}\n\n", r.task, counted(r.texts, "text"), bytes_text(r.float_bytes),
+  fmt::print("task {}: {}; float model {}{}\n\n", r.task, counted(r.texts.count, "text"), bytes_text(r.float_bytes),
              r.float_spearman ? fmt::format(", Spearman {:.5f}", *r.float_spearman) : "");
   print_table({"recipe", "islands", "file", "ratio", "mean cosine", "1st percentile", "minimum", "Spearman",
                "difference", "texts/s"},
@@ -68,6 +72,7 @@ int compare(CompareRequest request, const std::string& recipes, const std::strin
   request.threads = common.threads;
   request.seed = common.seed;
   const CompareReport r = compare_recipes(request);
+  warn_of_cut_texts(r.texts);
   if (common.json)
     fmt::print("{}\n", to_json(r).dump());
   else
@@ -109,7 +114,8 @@ Action add_compare(CLI::App& app) {
       "Spearman's correlation (task sts: with people's scores; task cosine: of all pairs' similarities), "
       "texts a second.\n"
       "A recipe whose contract is unmet stands in its place with the reason; exit code 4 if all are.\n"
-      "JSON: {\"task\", \"texts\", \"float\": {\"bytes\", \"spearman\"}, \"rows\": [{\"recipe\", \"digest\", "
+      "JSON: {\"task\", \"texts\", \"texts_cut\", \"float\": {\"bytes\", \"spearman\"}, \"rows\": [{\"recipe\", "
+      "\"digest\", "
       "\"resumed\", \"islands\",\n"
       "\"bytes\", \"ratio\", \"cosine\", \"spearman\", \"difference\", \"texts_per_second\"} or {.., \"error\"}]}",
       {"dyadic compare all-MiniLM-L6-v2 --recipes default,int8 --data sts-dev.tsv --calib sts-train.tsv "

@@ -16,7 +16,7 @@ Json to_json(const Evaluation& r) {
   if (r.cosine)
     json["cosine"] = {
         {"mean", r.cosine->mean}, {"p01", r.cosine->p01}, {"min", r.cosine->min}, {"count", r.cosine->count}};
-  json["texts_cut"] = r.texts_cut;
+  json["texts_cut"] = r.texts.cut;
   json["texts_per_second"] = r.texts_per_second;
   return json;
 }
@@ -28,7 +28,7 @@ int eval(EvaluateRequest request, const std::string& columns, const Common& comm
   request.encoder.session.threads = common.threads;
   request.seed = common.seed;
   const Evaluation r = evaluate_model(request);
-  warn_of_cut_texts(r.texts_cut, r.texts, r.max_length);
+  warn_of_cut_texts(r.texts);
   if (common.json) {
     fmt::print("{}\n", to_json(r).dump());
     return 0;

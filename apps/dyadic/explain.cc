@@ -11,7 +11,8 @@ namespace dyadic::cli {
 namespace {
 
 Json to_json(const ExplainReport& r) {
-  Json json = {{"texts", r.texts},
+  Json json = {{"texts", r.texts.count},
+               {"texts_cut", r.texts.cut},
                {"tokens", r.tokens},
                {"cosine", {{"mean", r.agreement.mean}, {"p01", r.agreement.p01}, {"min", r.agreement.min}}},
                {"layers", Json::array()}};
@@ -94,13 +95,15 @@ int explain(ExplainRequest request, const std::string& columns, const std::strin
   request.seed = common.seed;
   request.threads = common.threads;
   const ExplainReport r = explain_model(request);
+  warn_of_cut_texts(r.texts);
   if (!html.empty()) write_explain_html(html, r, request.model);
   if (common.json) {
     fmt::print("{}\n", to_json(r).dump());
     return 0;
   }
   fmt::print("{}, {}; cosine to the reference: mean {:.5f}, 1st percentile {:.5f}, minimum {:.5f}\n\n",
-             counted(r.texts, "text"), counted(r.tokens, "token"), r.agreement.mean, r.agreement.p01, r.agreement.min);
+             counted(r.texts.count, "text"), counted(r.tokens, "token"), r.agreement.mean, r.agreement.p01,
+             r.agreement.min);
   const auto percent = [](double share) { return fmt::format("{:.1f}", 100 * share); };
   std::vector<std::vector<std::string>> table;
   for (const LayerLoss& l : r.layers) {
@@ -158,7 +161,8 @@ Action add_explain(CLI::App& app) {
       "With --calib, repairs of the largest losses are tried: rules behind the recipe that change a fit, an encoding,\n"
       "biases or the scale classes. Each is quantized, measured on --data, priced in bytes and in operations of 128\n"
       "tokens, and printed as recipe lines to paste.\n"
-      "JSON: {\"texts\", \"tokens\", \"cosine\", \"layers\": [{\"name\", \"composite\", \"total\", \"causes\": {..}, "
+      "JSON: {\"texts\", \"texts_cut\", \"tokens\", \"cosine\", \"layers\": [{\"name\", \"composite\", \"total\", "
+      "\"causes\": {..}, "
       "\"propagated\",\n\"sqnr_db\", \"cosine\", \"cosine_to_float\", \"residual\"}], \"suggestions\": [{\"what\", "
       "\"rule\", "
       "\"gain\", \"bytes\", \"ops\", ..}]}",

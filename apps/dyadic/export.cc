@@ -10,6 +10,7 @@ namespace {
 int export_c(ExportRequest request, const Common& common) {
   request.seed = common.seed;
   const ExportReport r = export_c_folder(request);
+  warn_of_cut_texts(r.texts);
   if (common.json) {
     fmt::print("{}\n", Json{{"output", request.output},
                             {"files", r.files},
@@ -19,7 +20,8 @@ int export_c(ExportRequest request, const Common& common) {
                             {"max_length", r.max_length},
                             {"arena_bytes", r.arena_bytes},
                             {"weight_bytes", r.weight_bytes},
-                            {"texts", r.texts}}
+                            {"texts", r.texts.count},
+                            {"texts_cut", r.texts.cut}}
                            .dump());
     return 0;
   }
@@ -55,7 +57,9 @@ Action add_export(CLI::App& app) {
   set_help(
       app,
       "Writes C99 that needs <stdint.h> and <string.h> alone: no float, no heap, static memory, one function a layer,\n"
-      "test vectors and a Makefile that checks them.",
+      "test vectors and a Makefile that checks them.\n"
+      "JSON: {\"output\", \"files\": {NAME: bytes}, \"layers\", \"bodies\", \"source_lines\", \"max_length\",\n"
+      "\"arena_bytes\", \"weight_bytes\", \"texts\", \"texts_cut\"}",
       {"dyadic export c minilm.dyad -o minilm_c --max-length 128 && make -C minilm_c test"});
   return [request, language, weights](const Common& common) {
     request->weights = *weights == "arrays"   ? CWeights::kArrays

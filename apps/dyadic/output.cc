@@ -66,8 +66,10 @@ std::string counted(int64_t count, const std::string& noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
-void warn_of_cut_texts(int64_t cut, int64_t texts, int64_t max_length) {
-  if (cut) fmt::print(stderr, "dyadic: warning: {} of {} cut to {} tokens\n", cut, counted(texts, "text"), max_length);
+void warn_of_cut_texts(const TextCounts& texts) {
+  if (texts.cut)
+    fmt::print(stderr, "dyadic: warning: {} of {} cut to {} tokens\n", texts.cut, counted(texts.count, "text"),
+               texts.max_length);
 }
 
 }  // namespace dyadic::cli

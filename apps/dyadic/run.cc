@@ -50,7 +50,7 @@ int run(const RunOptions& options, const Common& common) {
     if (group.size() == kGroup || lines.may_wait()) flush();
   }
   flush();
-  warn_of_cut_texts(cut, line, encoder->max_length());
+  warn_of_cut_texts({line, cut, encoder->max_length()});
   return 0;
 }
 

@@ -23,7 +23,8 @@ Json to_json(const VerifyReport& r) {
   Json json = {{"integer_only", r.integer_only},
                {"islands", r.islands},
                {"lemmas", r.lemmas},
-               {"texts", r.texts},
+               {"texts", r.texts.count},
+               {"texts_cut", r.texts.cut},
                {"tokens", r.tokens},
                {"longest", r.longest},
                {"extreme", {{"batches", r.extreme_feeds}, {"rows", r.extreme_rows}}},
@@ -74,6 +75,7 @@ void print_injection(const InjectReport& inject) {
 int verify(VerifyRequest request, bool require_integer, const Common& common) {
   request.seed = common.seed;
   const VerifyReport r = verify_model_file(request);
+  warn_of_cut_texts(r.texts);
   const bool passed = r.equal && (!r.inject || r.inject->missed.empty());
   const int code = !passed                              ? static_cast<int>(ErrorKind::kFailed)
                    : require_integer && !r.integer_only ? static_cast<int>(ErrorKind::kContract)
@@ -84,7 +86,7 @@ int verify(VerifyRequest request, bool require_integer, const Common& common) {
   }
   fmt::print("integer-only: {}\n", r.integer_only ? "yes" : fmt::format("no: {}", fmt::join(r.islands, "; ")));
   fmt::print("overflow: proved for every composite; lemmas: {}\n", fmt::join(r.lemmas, "; "));
-  fmt::print("{} of 1 to {}, {} in all, and {} rows of extreme codes; {} backends\n\n", counted(r.texts, "text"),
+  fmt::print("{} of 1 to {}, {} in all, and {} rows of extreme codes; {} backends\n\n", counted(r.texts.count, "text"),
              counted(r.longest, "token"), r.tokens, r.extreme_rows, r.backends.size());
   std::vector<std::vector<std::string>> rows;
   for (const auto& layer : r.layers) {
@@ -126,7 +128,8 @@ Action add_verify(CLI::App& app) {
       "the extreme codes of every layer, and compares all codes. --seed draws the texts, the codes and the faults.\n"
       "Exit code 1 and the first difference (layer, backend, index) if any executor disagrees, or if a planted fault\n"
       "is missed. The first line says whether the model is integer-only.\n"
-      "JSON: {\"integer_only\", \"islands\", \"lemmas\", \"texts\", \"tokens\", \"longest\", \"extreme\": "
+      "JSON: {\"integer_only\", \"islands\", \"lemmas\", \"texts\", \"texts_cut\", \"tokens\", \"longest\", "
+      "\"extreme\": "
       "{\"batches\", "
       "\"rows\"},\n"
       "\"backends\", \"skipped\", \"layers\": [{\"name\", \"composite\", \"hashes\"}], \"equal\", "

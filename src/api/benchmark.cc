@@ -36,15 +36,11 @@ Pass random_pass(Random& random, int64_t vocabulary, int64_t batch, int64_t leng
   return {pack_tokens(texts)};
 }
 
-std::vector<TokenIds> read_ids(const BenchRequest& request) {
+TokenizedTexts read_ids(const BenchRequest& request) {
   std::vector<std::string> texts = read_texts(request.text, request.columns);
   if (request.sample > 0) texts = sample_texts(std::move(texts), static_cast<size_t>(request.sample), request.seed);
   if (texts.empty()) fail(ErrorKind::kMalformed, request.text, ": no texts");
-  const auto encoder = open_encoder(request.model, {{Backend::kKernels, request.isa}});
-  std::vector<TokenIds> ids;
-  ids.reserve(texts.size());
-  for (const std::string& text : texts) ids.push_back(encoder->tokenize(text).ids);
-  return ids;
+  return open_encoder(request.model, {{Backend::kKernels, request.isa}})->tokenize_all(texts);
 }
 
 Pass text_pass(std::span<const TokenIds> texts, int64_t batch) {
@@ -78,8 +74,9 @@ class Bench {
         for (int64_t length : request_.lengths)
           measure(batch, length, [&] { return random_pass(random, vocabulary, batch, length); });
     } else {
-      const auto ids = read_ids(request_);
-      for (int64_t batch : request_.batches) measure(batch, 0, [&] { return text_pass(ids, batch); });
+      const auto [ids, counts] = read_ids(request_);
+      report_.texts = counts;
+      for (int64_t batch : request_.batches) measure(batch, 0, [&, &ids = ids] { return text_pass(ids, batch); });
     }
     return std::move(report_);
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "api/encoder.h"
 #include "base/cpu.h"
 
 namespace dyadic {
@@ -53,6 +54,7 @@ struct BenchReport {
   Isa isa = Isa::kPortable;
   int threads = 1;
   double limit_gmacs = 0;  // what the threads could do at most with this instruction set's products; 0: not known
+  TextCounts texts;        // of a file of texts
   std::vector<BenchResult> results;
 };
 

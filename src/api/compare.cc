@@ -174,7 +174,7 @@ CompareReport compare_recipes(const CompareRequest& request) {
   const Reference reference = make_reference(request, evaluation);
   CompareReport report;
   report.task = request.task;
-  report.texts = static_cast<int64_t>(reference.texts.texts.size());
+  report.texts = reference.texts.counts;
   report.float_bytes = weight_bytes(request.model);
   report.float_spearman = reference.own.spearman;
   for (size_t i = 0; i < recipes.size(); ++i) {

@@ -37,7 +37,7 @@ struct CompareRow {
 
 struct CompareReport {
   std::string task;
-  int64_t texts = 0;
+  TextCounts texts;                      // unique ones
   int64_t float_bytes = 0;               // of the model folder's weights
   std::optional<double> float_spearman;  // task "sts"
   std::vector<CompareRow> rows;

@@ -9,6 +9,7 @@
 #include "base/located.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "io/datasets/text.h"
 #include "io/huggingface/importer.h"
 #include "real/executor.h"
 #include "runtime/container.h"
@@ -165,10 +166,19 @@ std::vector<std::pair<size_t, size_t>> group_texts(std::span<const TokenIds> tex
   return groups;
 }
 
+TokenizedTexts TextEncoder::tokenize_all(std::span<const std::string> texts) const {
+  TokenizedTexts result{{}, {std::ssize(texts), 0, max_length()}};
+  result.ids.reserve(texts.size());
+  for (const std::string& text : texts) {
+    WordPiece::Encoded tokens = tokenize(text);
+    result.counts.cut += tokens.truncated;
+    result.ids.push_back(std::move(tokens.ids));
+  }
+  return result;
+}
+
 Embeddings TextEncoder::encode(std::span<const std::string> texts, const std::string& label) {
-  std::vector<TokenIds> ids;
-  for (const auto& text : texts) ids.push_back(tokenize(text).ids);
-  return encode(ids, label);
+  return encode(tokenize_all(texts).ids, label);
 }
 
 Embeddings TextEncoder::encode(std::span<const TokenIds> texts, const std::string& label) {
@@ -182,6 +192,12 @@ Embeddings TextEncoder::encode(std::span<const TokenIds> texts, const std::strin
     if (progress) progress->add(static_cast<int64_t>(end - begin));
   }
   return all;
+}
+
+TokenizedTexts tokenize_lines(const std::string& path, const TextEncoder& encoder) {
+  const std::vector<std::string> lines = read_lines(path);
+  if (lines.empty()) fail(ErrorKind::kMalformed, path, ": has no line");
+  return encoder.tokenize_all(lines);
 }
 
 std::unique_ptr<TextEncoder> open_encoder(const std::string& path, const EncoderOptions& options) {

@@ -30,11 +30,22 @@ struct EncoderOptions {
 
 using TokenIds = std::vector<int32_t>;
 
+// How many texts there were, and how many of them were cut to max_length tokens.
+struct TextCounts {
+  int64_t count = 0, cut = 0, max_length = 0;
+};
+
+struct TokenizedTexts {
+  std::vector<TokenIds> ids;
+  TextCounts counts;
+};
+
 class TextEncoder {
  public:
   virtual ~TextEncoder() = default;
   // Special tokens added, cut at max_length(). kMalformed naming the byte if a text is not UTF-8.
   virtual WordPiece::Encoded tokenize(const std::string& text) const = 0;
+  TokenizedTexts tokenize_all(std::span<const std::string> texts) const;
   // One packed batch of at least one text; every text has at least one token.
   virtual Embeddings encode_ids(std::span<const TokenIds> texts) = 0;
   virtual int64_t max_length() const = 0;
@@ -50,6 +61,9 @@ class TextEncoder {
 // The tokenizer that travels in a model's assets: tokenizer.json, else vocab.txt with tokenizer_config.json. kMalformed
 // naming `where` and the file; also if it has more tokens than the `rows` of the model's table.
 WordPiece load_tokenizer(const std::map<std::string, Tensor>& assets, const std::string& where, int64_t rows);
+
+// The lines of a file, one text each. kMalformed naming it if it has none.
+TokenizedTexts tokenize_lines(const std::string& path, const TextEncoder& encoder);
 
 // `path` is a .dyad file or a model folder; kFailed or kMalformed naming it otherwise.
 std::unique_ptr<TextEncoder> open_encoder(const std::string& path, const EncoderOptions& options = {});

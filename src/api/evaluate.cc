@@ -83,9 +83,8 @@ EvaluationTexts evaluation_texts(const EvaluateRequest& request, const TextEncod
     fail(ErrorKind::kUsage, "unknown task '", request.task, "': sts or cosine");
   }
   if (result.texts.empty()) fail(ErrorKind::kMalformed, request.data, ": nothing to evaluate");
-  located(request.data, [&] {
-    for (const auto& text : result.texts) result.cut += encoder.tokenize(text).truncated;
-  });
+  result.counts = located(request.data, [&] { return encoder.tokenize_all(result.texts).counts; });
+  if (request.concatenate) result.counts.cut = 0;
   return result;
 }
 
@@ -133,10 +132,8 @@ Evaluation evaluate_model(const EvaluateRequest& request) {
   }
   Evaluation result = evaluate_embeddings(texts, embeddings.value, expected ? &*expected : nullptr);
   result.task = request.task;
-  result.texts = static_cast<int64_t>(texts.texts.size());
-  result.texts_cut = request.concatenate ? 0 : texts.cut;
-  result.max_length = encoder->max_length();
-  result.texts_per_second = static_cast<double>(result.texts) / embeddings.seconds;
+  result.texts = texts.counts;
+  result.texts_per_second = static_cast<double>(texts.texts.size()) / embeddings.seconds;
   return result;
 }
 

@@ -24,9 +24,8 @@ struct EvaluateRequest {
 
 struct Evaluation {
   std::string task;
-  int64_t count = 0;                 // pairs or texts
-  int64_t texts = 0, texts_cut = 0;  // unique ones; how many were cut to max_length tokens, unless asked to be
-  int64_t max_length = 0;
+  int64_t count = 0;                        // pairs or texts
+  TextCounts texts;                         // unique ones; none counts as cut if --concatenate joined them for that
   std::optional<double> spearman, pearson;  // task "sts": of cosine similarity and score
   std::optional<double> reference_spearman, reference_pearson;
   std::optional<Agreement> cosine;  // with a reference: over unique texts
@@ -43,7 +42,7 @@ struct EvaluationTexts {
   std::vector<std::string> texts;
   std::vector<std::pair<int64_t, int64_t>> pairs;
   std::vector<double> scores;
-  int64_t cut = 0;  // of the texts, at the encoder's max_length()
+  TextCounts counts;
 };
 EvaluationTexts evaluation_texts(const EvaluateRequest& request, const TextEncoder& encoder);
 // Everything of an Evaluation but its task, lengths and speed; `reference` may be null.

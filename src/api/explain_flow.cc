@@ -145,11 +145,10 @@ ExplainReport explain_model(const ExplainRequest& request) {
   options.max_length = encoder->max_length();
   const auto reference = open_encoder(request.reference, options);
   const std::vector<std::string> texts = chosen_texts(request);
-  std::vector<TokenIds> ids;
-  for (const auto& text : texts) ids.push_back(encoder->tokenize(text).ids);
+  const auto [ids, counts] = encoder->tokenize_all(texts);
 
   ExplainReport report;
-  report.texts = static_cast<int64_t>(texts.size());
+  report.texts = counts;
   for (const auto& text : ids) report.tokens += static_cast<int64_t>(text.size());
   const std::vector<Feeds> batches = token_batches(ids);
   const Embeddings expected = reference->encode(texts, "float");
@@ -159,10 +158,9 @@ ExplainReport explain_model(const ExplainRequest& request) {
                    [](const LayerLoss& a, const LayerLoss& b) { return a.total > b.total; });
   if (request.calibration.empty() || request.repairs == 0) return report;
 
-  std::vector<TokenIds> used;
   const int64_t wanted = request.calibration_sample ? request.calibration_sample : recipe.calibration_sample;
-  for (const auto& text : draw_calibration(request.calibration, request.columns, wanted, request.seed).used)
-    used.push_back(encoder->tokenize(text).ids);
+  const std::vector<TokenIds> used =
+      encoder->tokenize_all(draw_calibration(request.calibration, request.columns, wanted, request.seed).used).ids;
   const auto note = model->metadata.find("calibration");
   report.same_calibration = note != model->metadata.end() && note->second == calibration_note(used, request.seed);
   const std::vector<Feeds> calibration_batches = token_batches(used);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "api/encoder.h"
 #include "api/quantize_flow.h"
 #include "quantize/explain.h"
 
@@ -37,7 +38,8 @@ struct Suggestion {
 };
 
 struct ExplainReport {
-  int64_t texts = 0, tokens = 0;
+  TextCounts texts;
+  int64_t tokens = 0;
   std::vector<LayerLoss> layers;        // largest total first
   Agreement agreement;                  // of the whole model with its reference on the same texts
   Agreement baseline;                   // of what the repairs are compared with: the recipe without them on --calib

@@ -72,7 +72,7 @@ std::string explain_html(const ExplainReport& report, const std::string& title) 
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title><style>{1}</style></head>\n"
       "<body><h1>Where {0} loses accuracy</h1>\n<p>{2} texts, {3} tokens. Cosine to the reference: mean {4:.5f}, 1st "
       "percentile {5:.5f}, minimum {6:.5f}.</p>\n<p>",
-      escaped(title), kStyle, report.texts, report.tokens, report.agreement.mean, report.agreement.p01,
+      escaped(title), kStyle, report.texts.count, report.tokens, report.agreement.mean, report.agreement.p01,
       report.agreement.min);
   for (const Cause& cause : kCauses) page += fmt::format(R"(<span class="key {0}"></span>{0})", cause.name);
   page +=

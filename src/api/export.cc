@@ -12,7 +12,6 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/status.h"
-#include "io/datasets/text.h"
 #include "runtime/container.h"
 #include "runtime/session.h"
 #include "tensor/token_batch.h"
@@ -147,14 +146,14 @@ ExportReport export_c_folder(const ExportRequest& request) {
   std::vector<TokenIds> texts;
   if (request.texts.empty()) {
     texts = random_texts(*model, options.max_length, request.seed);
+    report.texts.count = std::ssize(texts);
   } else {
     EncoderOptions encoding;
     encoding.max_length = options.max_length;
-    const auto encoder = open_encoder(request.model, encoding);
-    for (const auto& line : read_lines(request.texts)) texts.push_back(encoder->tokenize(line).ids);
-    if (texts.empty()) fail(ErrorKind::kMalformed, request.texts, ": has no line");
+    TokenizedTexts lines = tokenize_lines(request.texts, *open_encoder(request.model, encoding));
+    texts = std::move(lines.ids);
+    report.texts = lines.counts;
   }
-  report.texts = std::ssize(texts);
   const CExport made = export_c(*model, options, compute_vectors(model, std::move(texts)));
   replace_folder(request.output, made.files);
   for (const auto& [name, contents] : made.files) report.files[name] = std::ssize(contents);

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "api/encoder.h"
 #include "export/c/export_c.h"
 
 namespace dyadic {
@@ -23,7 +24,7 @@ struct ExportReport {
   std::map<std::string, int64_t> files;  // bytes by name
   int64_t max_length = 0, arena_bytes = 0, weight_bytes = 0;
   int64_t layers = 0, bodies = 0, source_lines = 0;
-  int64_t texts = 0;  // test vectors
+  TextCounts texts;  // of the test vectors; none is cut where they are random
 };
 
 // The folder appears complete or not at all. kUsage if it holds anything that an export did not write (unless `force`);

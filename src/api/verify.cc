@@ -12,7 +12,6 @@
 #include "graph/island.h"
 #include "graph/ranges.h"
 #include "graph/verifier.h"
-#include "io/datasets/text.h"
 #include "runtime/container.h"
 #include "runtime/session.h"
 #include "tensor/token_batch.h"
@@ -204,12 +203,12 @@ VerifyReport verify_model_file(const VerifyRequest& request) {
   std::vector<TokenIds> texts;
   if (request.texts.empty()) {
     texts = verification_texts(*model, request.seed);
+    report.texts.count = std::ssize(texts);
   } else {
-    const auto encoder = open_encoder(request.model);
-    for (const auto& text : read_lines(request.texts)) texts.push_back(encoder->tokenize(text).ids);
-    if (texts.empty()) fail(ErrorKind::kMalformed, request.texts, ": has no line");
+    TokenizedTexts lines = tokenize_lines(request.texts, *open_encoder(request.model));
+    texts = std::move(lines.ids);
+    report.texts = lines.counts;
   }
-  report.texts = static_cast<int64_t>(texts.size());
   for (const auto& text : texts) {
     report.tokens += static_cast<int64_t>(text.size());
     report.longest = std::max(report.longest, static_cast<int64_t>(text.size()));

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "api/encoder.h"
 #include "api/verify_inject.h"
 #include "base/random.h"
 #include "graph/model.h"
@@ -36,7 +37,8 @@ struct VerifyReport {
   std::vector<std::string> lemmas;             // the proof rests on these
   std::vector<std::string> backends, skipped;  // skipped: with the reason
   std::vector<LayerHashes> layers;
-  int64_t texts = 0, tokens = 0, longest = 0;
+  TextCounts texts;  // none is cut where they are random
+  int64_t tokens = 0, longest = 0;
   int64_t extreme_feeds = 0, extreme_rows = 0;  // over all composites
   bool equal = true;
   std::vector<Difference> differences;  // the first of each backend that differs, on texts and on extreme codes

@@ -43,6 +43,18 @@ TEST(CliCompare, PrintsOneRowARecipe) {
   EXPECT_THAT(text.out, testing::ContainsRegex("\nincomplete: not possible here: .*no approximation of Gelu"));
 }
 
+TEST(CliCompare, SaysHowManyTextsItCut) {
+  const std::string data = temporary_dir() + "/texts.txt";
+  std::string lines = "one\n";
+  for (int i = 0; i < 70; ++i) lines += "word ";  // the model takes 64 tokens
+  spit(data, lines + "\n");
+  const CliResult r = cli("compare " + kTiny + " --recipes default --task cosine --data " + data + " --calib " + data +
+                          " --quiet --json");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.err, "dyadic: warning: 1 of 2 texts cut to 64 tokens\n");
+  EXPECT_EQ(r.json()["texts_cut"], 1);
+}
+
 TEST(CliCompare, FinishedRowsAreNotComputedAgain) {
   const std::string dir = temporary_dir(), work = dir + "/work";
   const std::string call = "compare " + kTiny + kTexts + "--json --work " + work + " --resume --recipes ";

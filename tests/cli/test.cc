@@ -118,6 +118,22 @@ TEST(Cli, EvalSaysHowManyTextsItCut) {
   EXPECT_EQ(joined.json()["texts_cut"], 0);
 }
 
+TEST(Cli, EveryVerbSaysHowManyTextsItCut) {
+  const std::string dir = temporary_dir(), data = dir + "/texts.txt", dyad = dir + "/short.dyad";
+  spit(data, "one\none two three four five six seven\n");
+  const std::string calibration = " --calib " + kSentences + " --sample 16";
+  ASSERT_EQ(cli("quantize " + kTiny + " -o " + dyad + calibration + " --max-length 6 --quiet").code, 0);
+  for (const std::string& call :
+       {"verify " + dyad + " --texts " + data, "export c " + dyad + " -o " + dir + "/c --texts " + data,
+        "bench " + dyad + " --batch 1 --repetitions 1 --text " + data,
+        "explain " + dyad + " --reference " + kTiny + " --data " + data}) {
+    const CliResult r = cli(call + " --json --quiet");
+    ASSERT_EQ(r.code, 0) << call << ": " << r.err;
+    EXPECT_EQ(r.err, "dyadic: warning: 1 of 2 texts cut to 6 tokens\n") << call;
+    EXPECT_EQ(r.json()["texts_cut"], 1) << call;
+  }
+}
+
 TEST(Cli, EvalStsOnAHandmadeFile) {
   const std::string data = temporary_dir() + "/sts.tsv";
   spit(data,
