@@ -104,7 +104,7 @@ Action add_compare(CLI::App& app) {
   app.add_option("--work", request->work,
                  "A folder that keeps each recipe's .dyad file and row; without it nothing is");
   app.add_flag("--resume", request->resume,
-               "Take finished rows from --work, if model, recipe, texts, data and seed are the same");
+               "Take finished rows from --work, whose model, recipe, texts, data and options are the same");
   set_help(
       app,
       "Quantizes the model by each recipe, on the same texts and with the same seed, and measures each on the same "
