@@ -19,6 +19,8 @@ namespace {
 
 // Names of more members are looked up by hash.
 constexpr size_t kFewMembers = 16;
+// More than vocabularies of most models have. Larger objects may repeat a name as often as a file has room.
+constexpr size_t kManyMembers = size_t{1} << 16;
 
 using Utf8 = rapidjson::UTF8<>;
 using Size = rapidjson::SizeType;
@@ -38,8 +40,8 @@ struct Memory {
 
 // Builds the document from RapidJSON's events while refusing deep nesting and duplicate keys. nlohmann's own reader
 // takes 2.7 times as long, and its builder searches an ordered object for every key it adds, which makes a
-// vocabulary or a hostile file quadratic; here an object's names are compared once, at its end, whatever memory
-// repeated ones take until then.
+// vocabulary or a hostile file quadratic; here an object's names are compared once, at its end, or whenever it has
+// doubled beyond kManyMembers.
 class Builder : public rapidjson::BaseReaderHandler<Utf8, Builder> {
  public:
   Builder(std::string where, int max_depth, const rapidjson::MemoryStream& stream, size_t skipped)
@@ -54,16 +56,17 @@ class Builder : public rapidjson::BaseReaderHandler<Utf8, Builder> {
   bool StartObject() { return open(Json::object()); }
   bool StartArray() { return open(Json::array()); }
   bool EndObject(Size) {
-    const Members& members = open_.back()->get_ref<const Json::object_t&>();
-    if (const std::string* name = repeated_name(members))
-      fail(ErrorKind::kMalformed, where_, ": key '", *name, "' appears twice in one object");
+    refuse_repeated(open_.back()->get_ref<const Json::object_t&>());
     return close();
   }
   bool EndArray(Size) { return close(); }
   bool Key(const char* text, Size size, bool) {
     std::string name = string({text, size});
     Members& members = open_.back()->get_ref<Json::object_t&>();
-    if (members.size() == members.capacity()) grow(members);
+    if (members.size() == members.capacity()) {
+      if (members.size() >= kManyMembers) refuse_repeated(members);
+      grow(members);
+    }
     slot_ = &members.emplace_back(std::move(name), nullptr).second;
     return true;
   }
@@ -97,6 +100,11 @@ class Builder : public rapidjson::BaseReaderHandler<Utf8, Builder> {
     double real = 0;
     if (const auto [at, error] = std::from_chars(begin, end, real); at == end && error == std::errc()) return real;
     refuse(cat("the number ", text.substr(0, 40), " is too large or too near 0"));
+  }
+
+  void refuse_repeated(const Members& members) const {
+    if (const std::string* name = repeated_name(members))
+      fail(ErrorKind::kMalformed, where_, ": key '", *name, "' appears twice in one object");
   }
 
   // A name that two members have, or null.

@@ -280,6 +280,18 @@ TEST(Json, ReadsDamagedTextsAsAnotherReader) {
   EXPECT_GT(accepted, 500);
 }
 
+TEST(Json, ARepeatedKeyIsRefusedBeforeAllOfAHugeObjectIsRead) {
+  std::string text = "{\"a\":0";
+  for (int i = 0; i < 1 << 17; ++i) text += ",\"a\":0";
+  text += ",never read";
+  try {
+    parse_json(text, "here");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("'a' appears twice"));
+  }
+}
+
 TEST(Json, ManyKeysTakeLinearTime) {  // a quadratic builder needs minutes for this
   std::string text = "{";
   for (int i = 0; i < 300000; ++i) text += cat(i ? "," : "", "\"key", i, "\":", i);
