@@ -159,6 +159,10 @@ int bench(BenchOptions options, const Common& common) {
   request.seed = common.seed;
   request.isa = active_isa();
   if (options.executors) {
+    const BenchOptions usual;
+    if ((request.batches.size() > 1 && options.batches != usual.batches) ||
+        (request.lengths.size() > 1 && options.lengths != usual.lengths) || request.threads > 1)
+      fail(ErrorKind::kUsage, "--executors measures one --batch and one --length by one thread");
     const int rounds = request.repetitions ? request.repetitions : 7;
     const auto r =
         bench_executors(request.model, request.batches[0], request.lengths[0], request.isa, rounds, common.seed);
@@ -195,12 +199,12 @@ Action add_bench(CLI::App& app) {
   text->excludes(length);
   app.add_option("--columns", options->columns, "Columns of a .tsv of texts, e.g. 6,7")->needs(text);
   app.add_option("--sample", request.sample, "At most this many of the texts, drawn by --seed; 0: all")
-      ->check(CLI::Range(0, 10000000))
+      ->check(whole_number(0, 10000000))
       ->capture_default_str()
       ->needs(text);
   auto* baseline = app.add_option("--baseline", request.baseline, "A float model folder, timed in turn with ours");
   app.add_option("--repetitions", request.repetitions, "Runs a shape; 0: about a second's worth, at least 5")
-      ->check(CLI::Range(0, 1000000))
+      ->check(whole_number(0, 1000000))
       ->capture_default_str();
   auto* layers =
       app.add_flag("--layers", options->layers, "Also the layers of one run by one thread, which add up to it");

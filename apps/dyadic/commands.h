@@ -45,9 +45,8 @@ std::string value_text(const CLI::Option& option);
 // The words that it takes, if they are few.
 std::vector<std::string> choices_of(const CLI::Option& option);
 
-// For an option of a number without sign: decimal digits only, at most `most`. CLI11 would read -1 as 2^64 - 1 and 010
-// as eight.
-CLI::Validator whole_number(uint64_t most = UINT64_MAX);
+// For an option of a number without sign: decimal digits only. CLI11 would read -1 as 2^64 - 1, 010 as eight and 0x10.
+CLI::Validator whole_number(uint64_t least = 0, uint64_t most = UINT64_MAX);
 
 // "6,7" as numbers.
 std::vector<int> parse_numbers(const std::string& text, const std::string& option);
@@ -58,7 +57,9 @@ void print_table(const std::vector<std::string>& header, const std::vector<std::
 std::string bytes_text(int64_t bytes);                        // "23.1 MB"
 std::string counted(int64_t count, const std::string& noun);  // "1 text", "2 texts"
 
-// On stderr, unless cut is 0.
+// "dyadic: text" on stderr, which may be closed or full: then nobody reads it.
+void say(const std::string& text);
+// Unless cut is 0.
 void warn_of_cut_texts(const TextCounts& texts);
 
 }  // namespace dyadic::cli

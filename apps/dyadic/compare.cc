@@ -86,9 +86,7 @@ int compare(CompareRequest request, const std::string& recipes, const std::strin
 Action add_compare(CLI::App& app) {
   auto request = std::make_shared<CompareRequest>();
   auto recipes = std::make_shared<std::string>(), columns = std::make_shared<std::string>();
-  app.add_option("MODEL", request->model, "A model folder; embeddings are compared with its own")
-      ->required()
-      ->check(CLI::ExistingDirectory);
+  app.add_option("MODEL", request->model, "A model folder; embeddings are compared with its own")->required();
   app.add_option("--recipes", *recipes, "Recipes by name (see `dyadic list`) or .toml files, separated by commas")
       ->required();
   app.add_option("--task", request->task, "sts: pairs with scores (TSV, fields 5-7); cosine: any text file")
@@ -99,7 +97,7 @@ Action add_compare(CLI::App& app) {
   app.add_option("--columns", *columns,
                  "Columns that hold text, e.g. 6,7, where --calib (or --data of task cosine) is a .tsv");
   app.add_option("--sample", request->sample, "Texts to calibrate on; 0: each recipe's own number")
-      ->check(CLI::Range(0, 10000000))
+      ->check(whole_number(0, 10000000))
       ->capture_default_str();
   app.add_option("--work", request->work,
                  "A folder that keeps each recipe's .dyad file and row; without it nothing is");

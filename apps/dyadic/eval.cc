@@ -43,6 +43,8 @@ int eval(EvaluateRequest request, const std::string& columns, const Common& comm
                counted(r.cosine->count, "text"), r.cosine->mean, r.cosine->p01, r.cosine->min);
   if (r.pairs_spearman)
     fmt::print("all pairs: Spearman {:.5f}; same nearest text for {:.1f} %\n", *r.pairs_spearman, 100 * *r.retrieval);
+  else if (r.task == "cosine")
+    fmt::print("all pairs: not compared, as there are not 3 to {} texts (--sample draws some)\n", kMostCompared);
   fmt::print("{:.1f} texts/s\n", r.texts_per_second);
   return 0;
 }
@@ -59,19 +61,21 @@ Action add_eval(CLI::App& app) {
   app.add_option("--data", request->data, "The data, plain or .zst")->required();
   app.add_option("--columns", *columns, "Task cosine: columns of a .tsv that hold text, e.g. 6,7");
   app.add_option("--sample", request->sample, "Task cosine: at most this many texts, drawn by --seed; 0: all")
-      ->check(CLI::Range(0, 10000000))
+      ->check(whole_number(0, 10000000))
       ->capture_default_str();
   app.add_option("--concatenate", request->concatenate,
                  "Task cosine: join drawn texts until each has this many tokens, cut there; not with --max-length")
-      ->check(CLI::Range(0, 100000))
+      ->check(whole_number(0, 100000))
       ->capture_default_str();
   app.add_option("--reference", request->reference, "Compare embeddings with this model's (usually the float folder)");
   app.add_option("--max-length", request->encoder.max_length, "Tokens a text is cut to; 0: the model's own")
+      ->check(whole_number(0, 1000000))
       ->capture_default_str();
   set_help(app,
            "Task sts: the correlation of cosine similarities with people's scores. Task cosine: how close embeddings "
            "are to\n"
-           "the reference's, how alike both order all pairs of texts, and how often the nearest text is the same.\n"
+           "the reference's and, of 3 to 4000 texts, how alike both order all pairs and how often the nearest text is the\n"
+           "same. A text that comes twice counts once.\n"
            "JSON: {\"task\", \"count\", \"metric\": {\"spearman\", \"pearson\"} or {\"pairs_spearman\",\n"
            "\"retrieval_agreement\"}, \"reference_metric\", \"cosine\": {\"mean\", \"p01\", \"min\", \"count\"},\n"
            "\"texts_cut\", \"texts_per_second\"}. stderr says how many texts were cut.",

@@ -91,7 +91,8 @@ int explain(ExplainRequest request, const std::string& columns, const std::strin
             size_t top, const Common& common) {
   if (!columns.empty()) request.columns = parse_numbers(columns, "--columns");
   if (!rows.empty()) std::tie(request.first, request.last) = parse_rows(rows);
-  if (!html.empty()) require_output(html, "--html", {request.model, request.data, request.calibration});
+  if (!html.empty())
+    require_output(html, "--html", {request.model, request.reference, request.data, request.calibration});
   request.seed = common.seed;
   request.threads = common.threads;
   const ExplainReport r = explain_model(request);
@@ -136,17 +137,19 @@ Action add_explain(CLI::App& app) {
   app.add_option("--columns", *columns, "Columns of a .tsv that hold text (of both files), counted from 1, e.g. 6,7");
   app.add_option("--rows", *rows, "Texts of --data to choose from, counted from 1: e.g. 1-1500, 1501-");
   app.add_option("--sample", request->sample, "Texts to draw from these by --seed; 0: all")
-      ->check(CLI::Range(0, 10000000))
+      ->check(whole_number(0, 10000000))
       ->capture_default_str();
-  app.add_option("--calib", request->calibration,
-                 "Calibration texts, drawn as `dyadic quantize` does: repairs are tried on them; without it none is");
+  CLI::Option* calibration = app.add_option(
+      "--calib", request->calibration,
+      "Calibration texts, drawn as `dyadic quantize` does: repairs are tried on them; without it none is");
   app.add_option("--calib-sample", request->calibration_sample, "Texts to calibrate on; 0: the recipe's number")
-      ->check(CLI::Range(0, 10000000))
+      ->check(whole_number(0, 10000000))
+      ->needs(calibration)
       ->capture_default_str();
-  app.add_option("--repairs", request->repairs, "Repairs to try")->check(CLI::Range(0, 8))->capture_default_str();
+  app.add_option("--repairs", request->repairs, "Repairs to try")->check(whole_number(0, 8))->capture_default_str();
   app.add_option("--html", *html, "Write a page with a bar for each layer and the repairs; it needs no network");
   app.add_option("--top", *top, "Layers to print, worst first; 0: all")
-      ->check(whole_number(1000000))
+      ->check(whole_number(0, 1000000))
       ->capture_default_str();
   set_help(
       app,

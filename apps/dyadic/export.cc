@@ -45,7 +45,7 @@ Action add_export(CLI::App& app) {
   app.add_option("-o,--output", request->output, "The folder to make; an earlier export there is replaced")->required();
   app.add_option("--max-length", request->max_length,
                  "Tokens of the longest text, special tokens included; 0: the model's own")
-      ->check(whole_number(1 << 30))
+      ->check(whole_number(0, 1000000))
       ->capture_default_str();
   app.add_option("--weights", *weights,
                  "arrays: constants in C; binary: one file that your program loads or links; auto: arrays up to 4 MB")

@@ -123,7 +123,7 @@ Action add_inspect(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
   app.add_option("MODEL", options->model, "A .dyad file or a model folder")->required();
   app.add_option("--length", options->length, "Tokens of the sequence whose MACs are counted")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->capture_default_str();
   app.add_flag("--bodies", options->bodies, "Print every integer body in its text form");
   set_help(

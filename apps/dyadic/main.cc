@@ -1,9 +1,12 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <system_error>
@@ -25,6 +28,14 @@ namespace {
   } catch (...) {
   }
   std::abort();
+}
+
+// A file that is opened must not become a closed stdin, stdout or stderr. What holds their places takes no data:
+// writing fails as it should.
+void hold_standard_streams() {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream)
+    if (fcntl(stream, F_GETFD) < 0 && open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) != stream)
+      std::_Exit(static_cast<int>(dyadic::ErrorKind::kFailed));
 }
 
 int run(int argc, char** argv) {
@@ -65,7 +76,7 @@ int run(int argc, char** argv) {
     sub->add_flag("--json", common.json, "One JSON object on stdout instead of text")->group(shared_group);
     sub->add_flag("--quiet", common.quiet, "No progress on stderr")->group(shared_group);
     sub->add_option("--threads", common.threads, "Worker threads")
-        ->check(CLI::Range(1, 1024))
+        ->check(cli::whole_number(1, 1024))
         ->capture_default_str()
         ->group(shared_group);
     sub->add_option("--seed", common.seed, "Seed of everything that is drawn at random")
@@ -121,20 +132,21 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using namespace dyadic;
   std::set_terminate(terminate);
+  hold_standard_streams();
   try {
     return run(argc, argv);
   } catch (const Error& error) {
-    fmt::print(stderr, "dyadic: {}\n", error.what());
+    cli::say(error.what());
     return static_cast<int>(error.kind());
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "dyadic: out of memory\n");
-    return static_cast<int>(ErrorKind::kFailed);
+    cli::say("out of memory");
+  } catch (const std::filesystem::filesystem_error& error) {
+    cli::say(error.path1().string() + ": " + error.code().message());
   } catch (const std::system_error& error) {
     // fmt reports a failed write to stdout, e.g. a full disk, this way.
-    fmt::print(stderr, "dyadic: stdout: write failed: {}\n", error.code().message());
-    return static_cast<int>(ErrorKind::kFailed);
+    cli::say("stdout: write failed: " + error.code().message());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "dyadic: {}\n", error.what());
-    return static_cast<int>(ErrorKind::kFailed);
+    cli::say(error.what());
   }
+  return static_cast<int>(ErrorKind::kFailed);
 }

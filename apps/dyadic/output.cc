@@ -3,22 +3,25 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstdio>
 
 #include "base/status.h"
 #include "commands.h"
 
 namespace dyadic::cli {
 
-CLI::Validator whole_number(uint64_t most) {
+CLI::Validator whole_number(uint64_t least, uint64_t most) {
   return CLI::Validator(
-      [most](const std::string& text) -> std::string {
+      [least, most](const std::string& text) -> std::string {
         uint64_t value = 0;
         const char* end = text.data() + text.size();
         const auto [at, error] = std::from_chars(text.data(), end, value);
         const bool plain = error == std::errc() && at == end && (text[0] != '0' || text.size() == 1);
-        return plain && value <= most ? "" : fmt::format("'{}' is not a number in 0..{}", text, most);
+        return plain && value >= least && value <= most
+                   ? ""
+                   : fmt::format("'{}' is not a number in {}..{}", text, least, most);
       },
-      "");
+      most == UINT64_MAX ? "" : fmt::format("[{} - {}]", least, most));
 }
 
 std::vector<int> parse_numbers(const std::string& text, const std::string& option) {
@@ -66,10 +69,11 @@ std::string counted(int64_t count, const std::string& noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+void say(const std::string& text) { std::fputs(("dyadic: " + text + "\n").c_str(), stderr); }
+
 void warn_of_cut_texts(const TextCounts& texts) {
   if (texts.cut)
-    fmt::print(stderr, "dyadic: warning: {} of {} cut to {} tokens\n", texts.cut, counted(texts.count, "text"),
-               texts.max_length);
+    say(fmt::format("warning: {} of {} cut to {} tokens", texts.cut, counted(texts.count, "text"), texts.max_length));
 }
 
 }  // namespace dyadic::cli

@@ -16,14 +16,15 @@ Json agreement_json(const Agreement& a) {
 Json to_json(const QuantizeRequest& request, const QuantizeReport& r) {
   Json json = {{"recipe", r.recipe},
                {"output", request.output},
-               {"calibration_texts", r.calibration_texts},
+               {"calibration_texts", r.calibration.count},
+               {"texts_cut", r.calibration.cut},
                {"calibration_tokens", r.calibration_tokens},
                {"bytes_before", r.bytes_before},
                {"bytes_after", r.bytes_after},
                {"islands", r.islands},
                {"warnings", r.warnings},
                {"restructured", r.restructured},
-               {"held_back", agreement_json(r.held_back)},
+               {"held_back", r.held_back.count ? agreement_json(r.held_back) : Json()},
                {"coverage", Json::array()}};
   for (const auto& row : r.coverage)
     json["coverage"].push_back({{"node", row.node},
@@ -35,11 +36,12 @@ Json to_json(const QuantizeRequest& request, const QuantizeReport& r) {
 
 int quantize(QuantizeRequest request, const std::string& columns, const Common& common) {
   if (!columns.empty()) request.columns = parse_numbers(columns, "--columns");
-  require_output(request.output, "-o", {request.model, request.calibration, request.recipe});
+  require_output(request.output, "-o", {request.model, request.calibration, recipe_path(request.recipe)});
   request.seed = common.seed;
   request.threads = common.threads;
   const QuantizeReport r = quantize_model(request);
-  for (const auto& warning : r.warnings) fmt::print(stderr, "dyadic: warning: {}\n", warning);
+  warn_of_cut_texts(r.calibration);
+  for (const auto& warning : r.warnings) say("warning: " + warning);
   if (common.json) {
     fmt::print("{}\n", to_json(request, r).dump());
     return 0;
@@ -52,7 +54,7 @@ int quantize(QuantizeRequest request, const std::string& columns, const Common& 
   }
   std::vector<std::vector<std::string>> rows;
   for (const auto& [op, count] : total) rows.push_back({op, fmt::format("{}", count), fmt::format("{}", integer[op])});
-  fmt::print("recipe {}: calibrated on {}, {}\n\n", r.recipe, counted(r.calibration_texts, "text"),
+  fmt::print("recipe {}: calibrated on {}, {}\n\n", r.recipe, counted(r.calibration.count, "text"),
              counted(r.calibration_tokens, "token"));
   print_table({"operator", "nodes", "integer"}, rows);
   fmt::print("\nislands: {}\n",
@@ -79,10 +81,11 @@ Action add_quantize(CLI::App& app) {
       ->required();
   app.add_option("--columns", *columns, "Columns of a .tsv that hold text, counted from 1, e.g. 6,7");
   app.add_option("--sample", request->sample, "Texts to calibrate on; 0: the recipe's number")
-      ->check(CLI::Range(0, 10000000))
+      ->check(whole_number(0, 10000000))
       ->capture_default_str();
   app.add_option("--max-length", request->max_length,
                  "Tokens a text is cut to, special tokens included; 0: the model's own")
+      ->check(whole_number(0, 1000000))
       ->capture_default_str();
   app.add_flag("--require-integer", request->require_integer,
                "Fail (exit 4) unless the result computes with integers only");
@@ -92,9 +95,9 @@ Action add_quantize(CLI::App& app) {
       "Calibrates on a sample of the texts and holds others back, on which it reports the cosine to the float model.\n"
       "Prints how many nodes of each operator became integer, float islands and sizes. The same arguments write the\n"
       "same bytes; the file appears as a whole or not at all.\n"
-      "JSON: {\"recipe\", \"output\", \"calibration_texts\", \"calibration_tokens\", \"bytes_before\", "
+      "JSON: {\"recipe\", \"output\", \"calibration_texts\", \"texts_cut\", \"calibration_tokens\", \"bytes_before\", "
       "\"bytes_after\",\n"
-      "\"islands\", \"warnings\", \"restructured\", \"held_back\": {\"count\", \"mean\", \"p01\", \"min\"}, "
+      "\"islands\", \"warnings\", \"restructured\", \"held_back\": {\"count\", \"mean\", \"p01\", \"min\"} or null, "
       "\"coverage\"}",
       {"dyadic quantize all-MiniLM-L6-v2 --calib sentences.txt --require-integer -o minilm.dyad",
        "dyadic quantize all-MiniLM-L6-v2 --calib sts-train.tsv --columns 6,7 --sample 512 -o minilm.dyad"});

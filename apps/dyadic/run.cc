@@ -44,6 +44,7 @@ int run(const RunOptions& options, const Common& common) {
       cut += tokens.truncated;
       ids.push_back(std::move(tokens.ids));
     } catch (const Error& error) {
+      flush();  // the texts before it have their answers
       fail(error.kind(), lines.name(), ":", line, ": ", error.what());
     }
     group.push_back(text);
@@ -62,6 +63,7 @@ Action add_run(CLI::App& app) {
   app.add_option("INPUT", options->input, "A text file, one text a line, plain or .zst; - is stdin")
       ->capture_default_str();
   app.add_option("--max-length", options->max_length, "Tokens a text is cut to; 0: the model's own")
+      ->check(whole_number(0, 1000000))
       ->capture_default_str();
   set_help(
       app,

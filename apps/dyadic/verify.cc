@@ -119,7 +119,7 @@ Action add_verify(CLI::App& app) {
   app.add_option(
          "--inject", request->inject,
          "Then flip this many bits of constants, one at a time, each in one layer of one backend, and find them")
-      ->check(CLI::Range(0, 1000000));
+      ->check(whole_number(0, 1000000));
   app.add_flag("--require-integer", *require_integer, "Exit code 4 unless the model computes with integers only");
   set_help(
       app,

@@ -70,6 +70,10 @@ class Bench {
     if (request_.text.empty()) {
       Random random(request_.seed, 1);
       const int64_t vocabulary = input_range(*model_, "token").hi + 1;
+      const auto longest = model_->symbols.find("L");
+      for (int64_t length : request_.lengths)
+        if (longest != model_->symbols.end() && length > longest->second.maximum)
+          fail(ErrorKind::kUsage, "--length must be 1..", longest->second.maximum, " for this model, not ", length);
       for (int64_t batch : request_.batches)
         for (int64_t length : request_.lengths)
           measure(batch, length, [&] { return random_pass(random, vocabulary, batch, length); });
@@ -135,6 +139,7 @@ class Bench {
 
   template <class Executor>
   static double run_pass(Executor& executor, const Pass& pass) {
+    check_interrupted();
     const double begin = now_ms();
     for (const TokenBatch& b : pass) executor.run(b.feeds);
     return now_ms() - begin;
@@ -151,6 +156,7 @@ class Bench {
     std::vector<Profile> profiles(9);
     for (Profile& p : profiles)
       for (const TokenBatch& b : pass) {
+        check_interrupted();
         const double begin = now_ms();
         session->run(b.feeds);
         p.total += now_ms() - begin;

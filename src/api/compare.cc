@@ -1,16 +1,17 @@
 #include "api/compare.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
+#include "api/files.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "io/datasets/text.h"
+#include "io/huggingface/importer.h"
 
 namespace dyadic {
 namespace {
@@ -19,23 +20,20 @@ namespace fs = std::filesystem;
 // The folder of rows and models: the caller's, or a temporary one that goes with this object.
 class WorkFolder {
  public:
-  explicit WorkFolder(const std::string& wanted) : path_(wanted), temporary_(wanted.empty()) {
-    if (temporary_) path_ = (fs::temp_directory_path() / cat("dyadic-compare-", ::getpid())).string();
+  explicit WorkFolder(const std::string& wanted) : path_(wanted) {
+    if (wanted.empty()) {
+      path_ = temporary_.emplace().path();
+      return;
+    }
     std::error_code error;
     fs::create_directories(path_, error);
     if (error) fail(ErrorKind::kFailed, path_, ": cannot be made: ", error.message());
   }
-  ~WorkFolder() {
-    std::error_code error;
-    if (temporary_) fs::remove_all(path_, error);
-  }
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
   std::string file(const std::string& name) const { return (fs::path(path_) / name).string(); }
 
  private:
   std::string path_;
-  bool temporary_;
+  std::optional<TemporaryFolder> temporary_;
 };
 
 void add_file(Hash64& hash, const std::string& path) {
@@ -49,9 +47,7 @@ Hash64 common_digest(const CompareRequest& request) {
   Hash64 hash;
   std::vector<std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(request.model)) {
-    const std::string kind = entry.path().extension().string();
-    if (entry.is_regular_file() && (kind == ".json" || kind == ".txt" || kind == ".safetensors"))
-      files.push_back(entry.path().string());
+    if (entry.is_regular_file() && is_model_file(entry.path().string())) files.push_back(entry.path().string());
   }
   std::sort(files.begin(), files.end());
   for (const auto& file : files) {
@@ -96,12 +92,15 @@ std::optional<CompareRow> read_row(const std::string& path, const std::string& d
   return row;
 }
 
-// The row that an earlier call left, or nothing.
-std::optional<CompareRow> kept_row(const std::string& path, const std::string& digest) {
+// The row that an earlier call left, with its model; or nothing.
+std::optional<CompareRow> kept_row(const std::string& path, const std::string& model_path, const std::string& digest) {
   std::error_code missing;
   if (!fs::is_regular_file(path, missing)) return std::nullopt;
   try {
-    return read_row(path, digest);
+    auto row = read_row(path, digest);
+    const auto bytes = static_cast<int64_t>(fs::file_size(model_path, missing));
+    if (row && row->error.empty() && (missing || bytes != row->bytes)) return std::nullopt;
+    return row;
   } catch (const Error& error) {
     fail(error.kind(), error.what(), "; delete the file, and its row is computed again");
   }
@@ -168,7 +167,16 @@ CompareReport compare_recipes(const CompareRequest& request) {
   if (is_table(request.data)) evaluation.columns = request.columns;
 
   std::vector<Recipe> recipes;
-  for (const auto& name : request.recipes) recipes.push_back(load_recipe(name));
+  std::set<std::string> texts;
+  for (const auto& name : request.recipes) {
+    recipes.push_back(load_recipe(name));
+    if (!texts.insert(recipes.back().text).second) fail(ErrorKind::kUsage, "--recipes names '", name, "' twice");
+  }
+  require_huggingface(request.model);
+  if (is_same_file(request.work, request.model) || is_inside(request.work, request.model))
+    fail(ErrorKind::kUsage, "--work ", request.work, " lies in the model's folder, which it would change");
+  if (!request.columns.empty() && !is_table(request.data) && !is_table(request.calibration))
+    fail(ErrorKind::kUsage, "--columns belongs to a .tsv, which neither --data nor --calib is");
   const WorkFolder work(request.work);
   const Hash64 common = common_digest(request);
   const Reference reference = make_reference(request, evaluation);
@@ -183,7 +191,7 @@ CompareReport compare_recipes(const CompareRequest& request) {
     hash.update(recipes[i].text);
     const std::string digest = hex64(hash.value()), stem = recipes[i].name + "-" + digest;
     if (request.resume)
-      if (auto kept = kept_row(work.file(stem + ".json"), digest)) {
+      if (auto kept = kept_row(work.file(stem + ".json"), work.file(stem + ".dyad"), digest)) {
         report.rows.push_back(std::move(*kept));
         continue;
       }

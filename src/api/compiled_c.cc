@@ -3,12 +3,15 @@
 #include <dlfcn.h>
 #include <sys/wait.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
+#include "api/files.h"
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/progress.h"
@@ -19,15 +22,6 @@ namespace fs = std::filesystem;
 
 bool has_compiler(const std::string& compiler) {
   return std::system(cat("command -v ", compiler, " >/dev/null 2>&1").c_str()) == 0;
-}
-
-TemporaryFolder::TemporaryFolder() : path_((fs::temp_directory_path() / "dyadic-XXXXXX").string()) {
-  if (!mkdtemp(path_.data())) fail(ErrorKind::kFailed, path_, ": cannot make a temporary folder");
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
 }
 
 CompiledC::CompiledC(const Graph& body, const CFunction& function, const std::string& compiler,
@@ -44,12 +38,14 @@ CompiledC::CompiledC(const Graph& body, const CFunction& function, const std::st
   const TemporaryFolder folder;
   const std::string source = folder.path() + "/body.c", object = folder.path() + "/body.so",
                     words = folder.path() + "/words.txt";
-  std::ofstream(source) << function.prelude << '\n'
-                        << function.code
-                        << "\nvoid entry(void **pointers, const int64_t *symbols, void *scratch);\n"
-                           "void entry(void **pointers, const int64_t *symbols, void *scratch) {\n"
-                           "  (void)symbols;\n  (void)pointers;\n  "
-                        << function.name << '(' << arguments << "scratch);\n}\n";
+  std::ofstream printed(source);
+  printed << function.prelude << '\n'
+          << function.code
+          << "\nvoid entry(void **pointers, const int64_t *symbols, void *scratch);\n"
+             "void entry(void **pointers, const int64_t *symbols, void *scratch) {\n"
+             "  (void)symbols;\n  (void)pointers;\n  "
+          << function.name << '(' << arguments << "scratch);\n}\n";
+  if (!printed.flush()) fail(ErrorKind::kFailed, source, ": write failed: ", std::strerror(errno));
   const std::string command = cat(compiler, ' ', flags, " -shared -fPIC -o ", object, ' ', source);
   const int status = std::system(cat(command, " 2>", words).c_str());
   // While it runs, an interrupt from the keyboard ends it and is not seen here.

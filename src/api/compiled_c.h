@@ -12,19 +12,6 @@ namespace dyadic {
 // Whether the shell finds a command of this name.
 bool has_compiler(const std::string& compiler);
 
-// A fresh folder below the system's folder for temporaries, removed with all it holds at the end of its life.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 // One printed body. Its function takes pointers to inputs and outputs, and the symbols in the order of their names.
 class CompiledC {
  public:

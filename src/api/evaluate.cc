@@ -82,6 +82,8 @@ EvaluationTexts evaluation_texts(const EvaluateRequest& request, const TextEncod
   } else {
     fail(ErrorKind::kUsage, "unknown task '", request.task, "': sts or cosine");
   }
+  if (result.texts.empty() && request.concatenate)
+    fail(ErrorKind::kMalformed, request.data, ": its texts have fewer than ", request.concatenate, " tokens together");
   if (result.texts.empty()) fail(ErrorKind::kMalformed, request.data, ": nothing to evaluate");
   result.counts = located(request.data, [&] { return encoder.tokenize_all(result.texts).counts; });
   if (request.concatenate) result.counts.cut = 0;
@@ -104,7 +106,7 @@ Evaluation evaluate_embeddings(const EvaluationTexts& texts, const Embeddings& e
     const auto similarity = pair_cosines(*reference, texts.pairs);
     result.reference_spearman = spearman(similarity, texts.scores);
     result.reference_pearson = pearson(similarity, texts.scores);
-  } else if (count > 2 && count <= 4000) {
+  } else if (count > 2 && count <= kMostCompared) {
     const auto a = cosine_matrix(embeddings.values, count), b = cosine_matrix(reference->values, count);
     result.pairs_spearman = spearman(upper_triangle(a, count), upper_triangle(b, count));
     result.retrieval = retrieval_agreement(a, b, count);

@@ -22,6 +22,9 @@ struct EvaluateRequest {
   EncoderOptions encoder;
 };
 
+// Task "cosine" compares all pairs of at most so many texts: a matrix of 128 MB for each model.
+inline constexpr size_t kMostCompared = 4000;
+
 struct Evaluation {
   std::string task;
   int64_t count = 0;                        // pairs or texts
@@ -29,8 +32,8 @@ struct Evaluation {
   std::optional<double> spearman, pearson;  // task "sts": of cosine similarity and score
   std::optional<double> reference_spearman, reference_pearson;
   std::optional<Agreement> cosine;  // with a reference: over unique texts
-  // Task "cosine": how alike the two models order all pairs of texts, and the share of texts whose nearest other text
-  // is the same.
+  // Task "cosine", of 3 to kMostCompared texts: how alike the two models order all pairs of texts, and the share of
+  // texts whose nearest other text is the same.
   std::optional<double> pairs_spearman, retrieval;
   double texts_per_second = 0;
 };

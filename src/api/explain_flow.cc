@@ -21,6 +21,7 @@ std::vector<std::string> chosen_texts(const ExplainRequest& request) {
   std::erase_if(texts, [](const std::string& text) { return text.empty(); });
   const auto count = static_cast<int64_t>(texts.size());
   const int64_t last = request.last ? std::min(request.last, count) : count;
+  if (texts.empty()) fail(ErrorKind::kMalformed, request.data, ": no texts");
   if (request.first > last)
     fail(ErrorKind::kUsage, request.data, ": holds ", count, " texts; --rows ", request.first, "-",
          request.last ? std::to_string(request.last) : "", " chooses none");

@@ -1,13 +1,14 @@
 #include "api/export.h"
 
 #include <ftw.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
 #include "api/encoder.h"
+#include "api/files.h"
 #include "api/verify.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -50,13 +51,18 @@ bool is_exported(const fs::path& folder) {
   return true;
 }
 
-void check_target(const std::string& path, bool force) {
+void check_target(const std::string& path, bool force, const std::vector<std::string>& inputs) {
   if (path.empty()) fail(ErrorKind::kUsage, "the folder to make has no name");
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path, error);
   if (!fs::exists(status)) return;
   if (!fs::is_directory(status)) fail(ErrorKind::kUsage, path, ": exists and is not a folder");
-  if (!force && !fs::is_empty(path) && !is_exported(path))
+  for (const std::string& input : inputs)
+    if (is_inside(input, path))
+      fail(ErrorKind::kUsage, path, ": holds ", input, ", which is read: choose another folder");
+  const bool is_empty = fs::is_empty(path, error);
+  if (error) fail(ErrorKind::kFailed, path, ": cannot read: ", error.message());
+  if (!force && !is_empty && !is_exported(path))
     fail(ErrorKind::kUsage, path, ": holds files that no export has written; choose another folder, or --force to ",
          "replace it and everything in it");
 }
@@ -99,42 +105,48 @@ CTestVectors compute_vectors(const std::shared_ptr<const Model>& model, std::vec
 
 }  // namespace
 
+namespace {
+
+// Without exceptions: fs::remove_all throws where memory runs out.
+void remove_folder(const char* path) noexcept {
+  nftw(
+      path, [](const char* name, const struct stat*, int, FTW*) { return std::remove(name); }, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+}  // namespace
+
 void replace_folder(const std::string& path, const std::map<std::string, std::string>& files) {
   const fs::path target = fs::path(path).has_filename() ? fs::path(path) : fs::path(path).parent_path();
-  const fs::path made = cat(target.string(), ".tmp-", getpid()), old = cat(target.string(), ".old-", getpid());
-  struct Cleanup {
-    const fs::path& folder;
-    ~Cleanup() {
-      std::error_code ignored;
-      fs::remove_all(folder, ignored);
+  struct Folder {
+    std::string name;  // nothing is allocated between the folder and its owner
+    ~Folder() {
+      if (!name.empty()) remove_folder(name.c_str());
     }
-  } cleanup{made};
+  } made;
+  made.name = new_beside(target.string(), [](const char* name) { return mkdir(name, 0777) == 0; });
+  const fs::path folder = made.name, old = made.name + "-old";
   try {
-    fs::create_directory(made);
     for (const auto& [name, contents] : files) {
-      AtomicFile file((made / name).string());
+      AtomicFile file((folder / name).string());
       file.write(contents);
       file.commit();
     }
     std::error_code nothing_there;
     fs::rename(target, old, nothing_there);
     std::error_code error;
-    fs::rename(made, target, error);
+    fs::rename(folder, target, error);
     if (error) {
       if (!nothing_there) fs::rename(old, target);
       throw fs::filesystem_error("cannot rename the finished folder into place", error);
     }
-    // The new folder is in place: nothing may be thrown any more, and fs::remove_all throws where memory runs out.
-    nftw(
-        old.c_str(), [](const char* name, const struct stat*, int, FTW*) { return std::remove(name); }, 8,
-        FTW_DEPTH | FTW_PHYS);
+    remove_folder(old.c_str());  // the new one is in place: nothing may be thrown any more
   } catch (const fs::filesystem_error& error) {
     fail(ErrorKind::kFailed, path, ": cannot write: ", error.code().message());
   }
 }
 
 ExportReport export_c_folder(const ExportRequest& request) {
-  check_target(request.output, request.force);
+  check_target(request.output, request.force, {request.model, request.texts});
   const auto model = load_model(request.model);
   ExportReport report;
   CExportOptions options;

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "base/file.h"
 #include "base/progress.h"
@@ -14,12 +16,43 @@
 #include "io/datasets/text.h"
 
 namespace dyadic {
+namespace fs = std::filesystem;
+
+bool is_model_file(const std::string& path) {
+  const std::string kind = fs::path(path).extension().string();
+  return kind == ".json" || kind == ".txt" || kind == ".safetensors";
+}
+
+bool is_inside(const std::string& path, const std::string& folder) {
+  std::error_code error;
+  for (fs::path at = fs::weakly_canonical(path, error); !error && at.has_relative_path();) {
+    at = at.parent_path();
+    if (is_same_file(at.string(), folder)) return true;
+  }
+  return false;
+}
 
 void require_output(const std::string& path, const std::string& option, const std::vector<std::string>& inputs) {
+  std::error_code error;
+  const bool may_be_of_a_model = is_model_file(path) && fs::exists(path, error);
   for (const std::string& input : inputs)
-    if (is_same_file(path, input))
-      fail(ErrorKind::kUsage, option, " ", path, " would replace ", input, ", which is read");
+    if (const bool same = is_same_file(path, input); same || (may_be_of_a_model && is_inside(path, input)))
+      fail(ErrorKind::kUsage, option, " ", path, " would replace ", same ? "" : "a file of ", input, ", which is read");
   require_writable(path);
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::error_code error;
+  const fs::path all = fs::temp_directory_path(error);
+  if (error) fail(ErrorKind::kFailed, "no folder for temporary files: TMPDIR: ", error.message());
+  path_ = (all / "dyadic-XXXXXX").string();
+  if (!mkdtemp(path_.data()))
+    fail(ErrorKind::kFailed, all.string(), ": cannot make a temporary folder: ", std::strerror(errno));
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
 }
 
 class TextLines::Source {
@@ -31,7 +64,8 @@ class TextLines::Source {
       descriptor_ = -1, data_ = stored_.data(), end_ = stored_.size();
       return;
     }
-    descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // A pipe without a writer is waited for below, where a signal ends that.
+    descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor_ < 0) fail(ErrorKind::kFailed, name_, ": cannot open: ", std::strerror(errno));
   }
   ~Source() {
@@ -73,7 +107,7 @@ class TextLines::Source {
       check_interrupted();
       if (came == 0) continue;
       const ssize_t got = read(descriptor_, buffer_, sizeof buffer_);
-      if (got < 0 && errno == EINTR) continue;
+      if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       if (got < 0 && errno == EISDIR) fail(ErrorKind::kMalformed, name_, ": a folder, not a text file");
       if (got < 0) fail(ErrorKind::kFailed, name_, ": cannot read: ", std::strerror(errno));
       at_ = 0, end_ = static_cast<size_t>(got);

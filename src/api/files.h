@@ -6,8 +6,27 @@
 
 namespace dyadic {
 
-// kUsage if the file that `option` names would take the place of one of `inputs`; kFailed if it cannot be written.
+// What a model folder is made of: .json, .txt and .safetensors files.
+bool is_model_file(const std::string& path);
+// Whether an existing folder holds `path`, at any depth; links are followed.
+bool is_inside(const std::string& path, const std::string& folder);
+
+// kUsage if the file that `option` names would take the place of one of `inputs` or of a file of one that is a model
+// folder; kFailed if it cannot be written.
 void require_output(const std::string& path, const std::string& option, const std::vector<std::string>& inputs);
+
+// A fresh folder below the system's folder for temporaries, removed with all it holds at the end of its life.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
 
 // The lines of a file, plain or .zst, or of a pipe. kFailed if it cannot be opened or read; a signal that ends the
 // program (base/progress.h) ends waiting too, with kInterrupted.

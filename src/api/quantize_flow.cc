@@ -52,11 +52,15 @@ std::vector<std::pair<std::string, PartInfo>> list_parts() {
   return parts;
 }
 
+std::string recipe_path(const std::string& name_or_path) {
+  std::error_code error;
+  const std::string shipped = (fs::path(recipe_dir()) / (name_or_path + ".toml")).string();
+  return !fs::is_regular_file(name_or_path, error) && fs::is_regular_file(shipped, error) ? shipped : name_or_path;
+}
+
 Recipe load_recipe(const std::string& name_or_path) {
   std::error_code error;
-  std::string path = name_or_path;
-  const std::string shipped = (fs::path(recipe_dir()) / (name_or_path + ".toml")).string();
-  if (!fs::is_regular_file(path, error) && fs::is_regular_file(shipped, error)) path = shipped;
+  const std::string path = recipe_path(name_or_path);
   if (!fs::exists(path, error)) {
     std::string names;
     for (const auto& name : recipe_names()) names += (names.empty() ? "" : ", ") + name;
@@ -118,11 +122,16 @@ QuantizeReport quantize_model(const QuantizeRequest& request) {
   // Texts that are held back too: what is wrong with one must show before anything is written.
   located(request.calibration, [&] {
     for (const auto& text : held) tokenizer.encode(text, static_cast<int>(max_length));
-    for (const auto& text : drawn) ids.push_back(tokenizer.encode(text, static_cast<int>(max_length)).ids);
+    for (const auto& text : drawn) {
+      WordPiece::Encoded tokens = tokenizer.encode(text, static_cast<int>(max_length));
+      report.calibration.cut += tokens.truncated;
+      ids.push_back(std::move(tokens.ids));
+    }
   });
   const std::vector<Feeds> batches = token_batches(ids);
   for (const auto& text : ids) report.calibration_tokens += static_cast<int64_t>(text.size());
-  report.calibration_texts = static_cast<int64_t>(ids.size());
+  report.calibration.count = std::ssize(ids);
+  report.calibration.max_length = max_length;
 
   Quantized quantized = located("recipe " + request.recipe, [&] {
     return quantize(imported.graph, imported.symbols, recipe, registry(), batches, {request.threads});

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "api/encoder.h"
 #include "quantize/quantize.h"
 
 namespace dyadic {
@@ -31,7 +32,8 @@ struct QuantizeReport {
   std::string recipe;
   std::vector<CoverageRow> coverage;
   std::vector<std::string> warnings, restructured, islands;
-  int64_t calibration_texts = 0, calibration_tokens = 0;
+  TextCounts calibration;
+  int64_t calibration_tokens = 0;
   int64_t bytes_before = 0, bytes_after = 0;  // of the model folder's weights, of the .dyad file
   Agreement held_back;                        // on calibration texts that were not calibrated on
 };
@@ -54,6 +56,8 @@ int64_t weight_bytes(const std::string& dir);
 
 // The text of a recipe by name or path; kUsage listing the names that ship if there is none.
 Recipe load_recipe(const std::string& name_or_path);
+// The file that it reads.
+std::string recipe_path(const std::string& name_or_path);
 std::vector<std::string> recipe_names();
 // Every part a recipe may use, with the question it answers.
 std::vector<std::pair<std::string, PartInfo>> list_parts();

@@ -99,12 +99,30 @@ bool is_same_file(const std::string& a, const std::string& b) {
   return fs::equivalent(a, b, error) && !error;
 }
 
-AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)),
-      target_(writable_target(path_)),
-      temporary_(target_ + ".tmp-" + std::to_string(getpid())) {
-  file_ = std::fopen(temporary_.c_str(), "wbe");
-  if (!file_) fail(ErrorKind::kFailed, path_, ": cannot write: ", std::strerror(errno));
+std::string new_beside(const std::string& path, const std::function<bool(const char* name)>& create) {
+  std::string name = cat(path, ".tmp-", getpid());
+  // Processes of two containers may have one number, and one that was killed leaves its files behind.
+  for (int other = 1; !create(name.c_str()); ++other) {
+    if (errno != EEXIST || other > 100) fail(ErrorKind::kFailed, path, ": cannot write: ", std::strerror(errno));
+    name = cat(path, ".tmp-", getpid(), "-", other);
+  }
+  return name;
+}
+
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), target_(writable_target(path_)) {
+  int descriptor = -1;
+  temporary_ = new_beside(target_, [&](const char* name) {
+    descriptor = ::open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return descriptor >= 0;
+  });
+  struct stat old {};
+  if (::stat(target_.c_str(), &old) == 0) fchmod(descriptor, old.st_mode & 0777);
+  file_ = fdopen(descriptor, "wb");
+  if (file_) return;
+  const int error = errno;
+  ::close(descriptor);
+  ::unlink(temporary_.c_str());
+  fail(ErrorKind::kFailed, path_, ": cannot write: ", std::strerror(error));
 }
 
 AtomicFile::~AtomicFile() {

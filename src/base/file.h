@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -36,9 +37,13 @@ void require_writable(const std::string& path);
 // Whether both name one existing file.
 bool is_same_file(const std::string& a, const std::string& b);
 
-// Writes to PATH.tmp-PID, then syncs and renames in commit(). Without commit() the temporary is removed and PATH is
-// untouched. Of a symbolic link the file that it points to is written. Every failure (disk full included) is kFailed
-// and names the path.
+// The name PATH.tmp-PID, or PATH.tmp-PID-N, by which create() made what was not there: it returns false and leaves
+// errno otherwise. kFailed if that is not EEXIST.
+std::string new_beside(const std::string& path, const std::function<bool(const char* name)>& create);
+
+// Writes to a new file beside PATH, then syncs and renames in commit(). Without commit() the temporary is removed and
+// PATH is untouched. Of a symbolic link the file that it points to is written; permissions stay. Every failure (disk
+// full included) is kFailed and names the path.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <sstream>
 
@@ -101,6 +102,24 @@ TEST(AtomicFile, LeavesTheOldFileUntouchedWithoutCommit) {
 }
 
 // A file size limit makes a write fail in the middle, as a full disk does.
+TEST(AtomicFile, KeepsPermissionsAndTakesNoFileOfAnother) {
+  const std::filesystem::path dir = test::temporary_dir();
+  const std::string path = (dir / "x").string(), taken = cat(path, ".tmp-", getpid());
+  std::ofstream(path) << "old";
+  std::ofstream(taken) << "another's";
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  {
+    AtomicFile file(path);
+    file.write("new");
+    file.commit();
+  }
+  EXPECT_EQ(read_file(path), "new");
+  EXPECT_EQ(read_file(taken), "another's");
+  EXPECT_EQ(std::filesystem::status(path).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir), {}), 2);
+}
+
 TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNoTemporary) {
   const std::string path = test::temporary_dir() + "/x";
   {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -78,10 +79,17 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads < 1 || threads > 1024) fail(ErrorKind::kUsage, "threads must be 1..1024, not ", threads);
   // About 50 microseconds; more threads than processors would only keep each other from working.
   state_->looks = threads <= usable_processors() ? 2000 : 0;
-  for (int w = 1; w < threads; ++w) state_->workers.emplace_back([this, w] { state_->loop(w); });
+  try {
+    for (int w = 1; w < threads; ++w) state_->workers.emplace_back([this, w] { state_->loop(w); });
+  } catch (const std::system_error& error) {
+    end();
+    fail(ErrorKind::kFailed, "cannot start ", threads, " threads: ", error.code().message());
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { end(); }
+
+void ThreadPool::end() {
   state_->stop = true;
   state_->generation.fetch_add(1, std::memory_order_release);
   state_->generation.notify_all();

@@ -17,6 +17,7 @@ class ThreadPool {
 
   // `threads` >= 1 counts the calling thread. Workers that wait look for work for some microseconds before they sleep:
   // the next composite of a model comes sooner than a sleeping thread wakes.
+  // kFailed if the system does not give that many.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -30,6 +31,8 @@ class ThreadPool {
   void parallel_for(int64_t count, int64_t grain, Body body);
 
  private:
+  void end();
+
   struct State;
   std::unique_ptr<State> state_;
 };

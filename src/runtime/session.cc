@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/buffer.h"
+#include "base/progress.h"
 #include "base/status.h"
 #include "base/threads.h"
 #include "graph/evaluator.h"
@@ -368,6 +369,7 @@ struct Session::State {
       return run_shares(feeds, results);
     if (!tap && cut_batch(feeds, 1) && shares[0].size() > 1) {
       for (const Block& block : shares[0]) {
+        check_interrupted();
         enter(frames[0], feeds, &block, false);
         run_block(frames[0], results, &block, team(), tap);
       }
@@ -384,6 +386,7 @@ struct Session::State {
     pool.parallel_for(pool.threads(), 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t w = begin; w < end; ++w)
         for (const Block& block : shares[w]) {
+          check_interrupted();
           enter(frames[w], feeds, &block, true);
           run_block(frames[w], results, &block, {&alone, std::span(worker_pointers).subspan(w, 1)}, {});
         }

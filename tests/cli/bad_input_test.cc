@@ -85,8 +85,14 @@ TEST(Cli, WrongWordsAreNamed) {
       {"bench " + tiny + " --executors --layers", 2, "excludes"},
       {"bench " + tiny + " --batch 999999999", 2, "1..9999999"},
       {"export c " + tiny + " -o x --weights foo", 2, "foo not in {auto,arrays,binary}"},
-      {"export c " + tiny + " -o x --max-length -1", 2, "'-1' is not a number in 0..1073741824"},
+      {"export c " + tiny + " -o x --max-length -1", 2, "'-1' is not a number in 0..1000000"},
       {"export c " + tiny + " -o x --prefix int", 2, "is a word of C"},
+      {"export c " + tiny + " -o x --prefix test_vectors", 2, "is a word of C or of the files"},
+      {"run " + tiny + " --max-length 010", 2, "'010' is not a number in 0..1000000"},
+      {"run " + tiny + " --threads 0x2", 2, "'0x2' is not a number in 1..1024"},
+      {"bench " + tiny + " --length 513", 2, "--length must be 1..128"},
+      {"bench " + tiny + " --executors --batch 1,2", 2, "one --batch and one --length"},
+      {"explain " + tiny + " --reference x --data y --calib-sample 3", 2, "--calib-sample requires --calib"},
       {"export c " + tiny + " -o x --prefix 1a", 2, "must be a name in C"},
   };
   expect_one_line_each(calls);
@@ -100,6 +106,11 @@ TEST(Cli, OutputsReplaceNothingThatIsNoOutput) {
   const std::string dir = temporary_dir(), tiny = source_path("models/tiny-encoder");
   const std::string texts = source_path("examples/sentences.txt"), quantize = "quantize " + tiny + " --quiet --calib ";
   spit(dir + "/calib.txt", "one\ntwo\n");
+  const std::string model = temporary_dir() + "/model", recipes = temporary_dir();
+  fs::copy(tiny, model);
+  fs::copy(source_path("recipes/default.toml"), recipes);
+  const std::string vocabulary = slurp(model + "/vocab.txt"), recipe = slurp(recipes + "/default.toml");
+  const std::string copied = "quantize " + model + " --quiet --calib " + texts;
   ASSERT_EQ(mkfifo((dir + "/pipe").c_str(), 0600), 0);
   const std::string explain =
       "explain " + tiny_dyad() + " --reference " + tiny + " --data " + dir + "/calib.txt --html ";
@@ -109,10 +120,20 @@ TEST(Cli, OutputsReplaceNothingThatIsNoOutput) {
       {quantize + texts + " -o " + dir, 1, "a folder"},
       {quantize + texts + " -o " + dir + "/no/x.dyad", 1, "No such file"},
       {quantize + texts + " -o ''", 1, "without a name"},
+      {copied + " -o " + model + "/vocab.txt", 2, "would replace a file of " + model},
+      {copied + " -o " + recipes + "/default.toml --recipe " + recipes + "/default.toml", 2, "would replace"},
+      {"compare " + model + " --recipes default --task cosine --data " + texts + " --calib " + texts + " --work " +
+           model,
+       2, "lies in the model's folder"},
+      {"export c " + model + "/x.dyad -o " + model + " --force", 2, "x.dyad, which is read"},
       {explain + dir + "/calib.txt", 2, "would replace"},
       {explain + dir + "/pipe", 1, "a device or a pipe"},
   };
   expect_one_line_each(calls);
+  const CliResult named = cli(copied + " -o " + recipes + "/default.toml", "DYADIC_RECIPES=" + recipes);
+  EXPECT_EQ(named.code, 2) << named.err;
+  EXPECT_EQ(slurp(recipes + "/default.toml"), recipe);
+  EXPECT_EQ(slurp(model + "/vocab.txt"), vocabulary);
   EXPECT_EQ(slurp(dir + "/calib.txt"), "one\ntwo\n");
   EXPECT_TRUE(fs::is_fifo(dir + "/pipe"));
   EXPECT_EQ(std::distance(fs::directory_iterator(dir), {}), 2);
@@ -134,6 +155,64 @@ TEST(Cli, RunWaitsForTextsAndCanBeEnded) {
     EXPECT_EQ(std::count(out.begin(), out.end(), '\n'), 1);
     fs::remove(dir + "/out");
   }
+}
+
+TEST(Cli, BenchCanBeEnded) {
+  const std::string script =
+      "set -m; " + dyadic_program() + " bench " + tiny_dyad() +
+      " --batch 1 --length 8 --repetitions 1000000 2>/dev/null >&2 & p=$!; sleep 0.3; kill -INT $p; "
+      "wait $p";
+  EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + script + "'").c_str())), 130);
+}
+
+TEST(Cli, APipeThatNobodyWritesCanBeLeft) {
+  const std::string pipe = temporary_dir() + "/texts";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const std::string script = "set -m; " + dyadic_program() + " run " + tiny_dyad() + " " + pipe +
+                             " 2>/dev/null & p=$!; sleep 0.3; kill -INT $p; wait $p";
+  EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + script + "'").c_str())), 130);
+}
+
+TEST(Cli, AClosedStderrChangesNoExitCode) {
+  const auto code = [](const std::string& call) {
+    const int status = std::system((dyadic_program() + " " + call).c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  };
+  const std::string out = temporary_dir() + "/out.dyad";
+  for (const std::string& to : {std::string("2>&-"), std::string("2>/dev/full")}) {
+    EXPECT_EQ(code("inspect missing " + to), 1) << to;
+    EXPECT_EQ(code("bogus " + to), 2) << to;
+    EXPECT_EQ(
+        code("run " + tiny_dyad() + " " + source_path("examples/sentences.txt") + " --max-length 5 >/dev/null " + to),
+        0);
+  }
+  // No file takes the place of a stream, and a closed stdout is noticed.
+  EXPECT_EQ(code("quantize " + source_path("models/tiny-encoder") + " --sample 16 --calib " +
+                 source_path("examples/sentences.txt") + " -o " + out + " >&- 2>&-"),
+            1);
+  EXPECT_EQ(code("inspect " + out + " >/dev/null"), 0);
+}
+
+TEST(Cli, AnswersComeBeforeAnError) {
+  const CliResult r = cli("run " + tiny_dyad(), "printf 'one\\n\\377\\n' |");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_THAT(r.out, HasSubstr("{\"text\":\"one\""));
+  EXPECT_THAT(r.err, HasSubstr("stdin:2: "));
+}
+
+TEST(Cli, ThreadsThatTheSystemDoesNotGiveAreSaid) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "SKIPPED: sanitizers need more address space than is left here";
+#endif
+  const CliResult r = cli("run " + tiny_dyad() + " --threads 1024 </dev/null", "ulimit -v 4000000;");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.err, HasSubstr("cannot start 1024 threads"));
+}
+
+TEST(Cli, AFolderForTemporariesThatIsNotThereIsNamed) {
+  const CliResult r = cli("verify " + tiny_dyad(), "TMPDIR=/nonexistent");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.err, HasSubstr("TMPDIR"));
 }
 
 TEST(Cli, EveryReportNoticesAFullDisk) {

@@ -82,11 +82,26 @@ TEST(CliCompare, FinishedRowsAreNotComputedAgain) {
                    .get<bool>());
 }
 
+TEST(CliCompare, ARowWithoutItsModelIsComputedAgain) {
+  const std::string work = temporary_dir() + "/work";
+  const std::string call = "compare " + kTiny + kTexts + "--json --recipes default --resume --work " + work;
+  ASSERT_EQ(cli(call).code, 0);
+  std::string model;
+  for (const auto& entry : fs::directory_iterator(work))
+    if (entry.path().extension() == ".dyad") model = entry.path().string();
+  ASSERT_NE(model, "");
+  const auto bytes = fs::file_size(model);
+  EXPECT_TRUE(cli(call).json()["rows"][0]["resumed"].get<bool>());
+  spit(model, "");
+  EXPECT_FALSE(cli(call).json()["rows"][0]["resumed"].get<bool>());
+  EXPECT_EQ(fs::file_size(model), bytes);
+}
+
 // A finished recipe stays when the next one is interrupted: SIGINT as soon as the first row is there.
 TEST(CliCompare, AnInterruptedRunLeavesWhatIsFinished) {
   const std::string dir = temporary_dir(), work = dir + "/work";
   const std::string call = dyadic_program() + " compare " + kTiny + kTexts + "--work " + work + " --resume --recipes ";
-  const std::string recipes = "default,int8,default,int8";
+  const std::string recipes = "default,int8,i-bert,nn-lut";
   const std::string script = "set -m; " + call + recipes + " >" + dir +
                              "/out 2>&1 & p=$!; while kill -0 $p 2>/dev/null && ! ls " + work +
                              "/default-*.json >/dev/null 2>&1; do sleep 0.005; done; kill -INT $p; wait $p";
@@ -105,7 +120,10 @@ TEST(CliCompare, WrongCallsExitWithTheDocumentedCode) {
   EXPECT_EQ(cli("compare " + kTiny + kTexts + "--recipes default --resume").code, 2);
   EXPECT_EQ(cli("compare " + kTiny + kTexts + "--recipes default," + dir + "/bad.toml").code, 3);
   EXPECT_EQ(cli("compare " + kTiny + kTexts + "--recipes " + incomplete_recipe(dir)).code, 4);
-  EXPECT_EQ(cli("compare " + tiny_dyad() + kTexts + "--recipes default").code, 2);
+  EXPECT_EQ(cli("compare " + tiny_dyad() + kTexts + "--recipes default").code, 3);
+  EXPECT_EQ(cli("compare nonexistent" + kTexts + "--recipes default").code, 1);
+  EXPECT_EQ(cli("compare " + kTiny + kTexts + "--recipes default,default").code, 2);
+  EXPECT_EQ(cli("compare " + kTiny + kTexts + "--recipes default --columns 2").code, 2);
   spit(dir + "/file", "");
   EXPECT_EQ(cli("compare " + kTiny + kTexts + "--recipes default --work " + dir + "/file").code, 1);
 }

@@ -23,7 +23,7 @@ QuantizeReport quantize(const std::string& model_folder, const std::string& cali
     return QuantizeReport{.recipe = std::move(r.recipe),
                           .warnings = std::move(r.warnings),
                           .islands = std::move(r.islands),
-                          .calibration_texts = r.calibration_texts,
+                          .calibration_texts = r.calibration.count,
                           .calibration_tokens = r.calibration_tokens,
                           .bytes_before = r.bytes_before,
                           .bytes_after = r.bytes_after,

@@ -81,7 +81,7 @@ CProgram plan(const Model& model, const CExportOptions& options) {
                                  [](unsigned char c) { return std::islower(c) || std::isdigit(c) || c == '_'; });
   if (!plain || prefix.empty() || prefix.size() > 64 || std::isdigit(static_cast<unsigned char>(prefix[0])))
     fail(ErrorKind::kUsage, "--prefix '", prefix, "' must be a name in C of 1 to 64 lower-case letters, digits and _");
-  if (prefix == "test" || c_identifier(prefix, none) != prefix)
+  if (prefix == "test" || prefix == "test_vectors" || c_identifier(prefix, none) != prefix)
     fail(ErrorKind::kUsage, "--prefix '", prefix, "' is a word of C or of the files that are written: choose another");
   return plan_program(model, options, reserved(prefix));
 }

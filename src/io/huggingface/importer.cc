@@ -1,7 +1,10 @@
 #include "io/huggingface/importer.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <set>
@@ -32,6 +35,8 @@ class Folder {
       fail(ErrorKind::kMalformed, path,
            ": not a model folder but a file; the float model is needed, as it was exported");
     if (error || !fs::is_directory(root_, error)) fail(ErrorKind::kFailed, path, ": cannot open the model folder");
+    if (::access(root_.c_str(), R_OK | X_OK) != 0)
+      fail(ErrorKind::kFailed, path, ": cannot read the model folder: ", std::strerror(errno));
   }
 
   const fs::path& root() const { return root_; }
@@ -352,10 +357,15 @@ bool looks_like_huggingface(const std::string& dir) {
          (fs::exists(fs::path(dir) / "config.json", error) || fs::exists(fs::path(dir) / "modules.json", error));
 }
 
-ImportedModel import_huggingface(const std::string& dir) {
+void require_huggingface(const std::string& dir) {
   const Folder folder(dir);
   if (!looks_like_huggingface(dir))
     fail(ErrorKind::kMalformed, dir, ": not a model folder: it has neither config.json nor modules.json");
+}
+
+ImportedModel import_huggingface(const std::string& dir) {
+  require_huggingface(dir);
+  const Folder folder(dir);
   const Modules modules = read_modules(folder);
   const fs::path base = modules.transformer;
   const Config config = read_config(folder.json(base / "config.json"), folder.path(base / "config.json"));

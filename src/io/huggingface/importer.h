@@ -24,6 +24,8 @@ struct ImportedModel {
 
 // True for a folder with a config.json or a modules.json: import_huggingface() is the one to read it.
 bool looks_like_huggingface(const std::string& dir);
+// kMalformed or kFailed where import_huggingface() would find no model folder to read.
+void require_huggingface(const std::string& dir);
 
 // Reads an encoder whose model_type is "bert". Every tensor is checked against config.json before the graph is built.
 // kMalformed, naming file and key (or tensor and index), for whatever is missing, contradictory, not finite or not
