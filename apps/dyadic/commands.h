@@ -45,7 +45,8 @@ std::string value_text(const CLI::Option& option);
 // The words that it takes, if they are few.
 std::vector<std::string> choices_of(const CLI::Option& option);
 
-// For an option of a number without sign: decimal digits only. CLI11 would read -1 as 2^64 - 1, 010 as eight and 0x10.
+// For an option of a number without sign: decimal digits only. CLI11 would read -1 as 2^64 - 1, 010 as eight
+// and 0x10 as sixteen.
 CLI::Validator whole_number(uint64_t least = 0, uint64_t most = UINT64_MAX);
 
 // "6,7" as numbers.

@@ -74,8 +74,8 @@ Action add_eval(CLI::App& app) {
   set_help(app,
            "Task sts: the correlation of cosine similarities with people's scores. Task cosine: how close embeddings "
            "are to\n"
-           "the reference's and, of 3 to 4000 texts, how alike both order all pairs and how often the nearest text is the\n"
-           "same. A text that comes twice counts once.\n"
+           "the reference's and, of 3 to 4000 texts, how alike both order all pairs and how often the nearest text\n"
+           "is the same. A text that comes twice counts once.\n"
            "JSON: {\"task\", \"count\", \"metric\": {\"spearman\", \"pearson\"} or {\"pairs_spearman\",\n"
            "\"retrieval_agreement\"}, \"reference_metric\", \"cosine\": {\"mean\", \"p01\", \"min\", \"count\"},\n"
            "\"texts_cut\", \"texts_per_second\"}. stderr says how many texts were cut.",

@@ -84,6 +84,9 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   } catch (const std::system_error& error) {
     end();
     fail(ErrorKind::kFailed, "cannot start ", threads, " threads: ", error.code().message());
+  } catch (...) {
+    end();
+    throw;
   }
 }
 

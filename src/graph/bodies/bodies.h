@@ -74,7 +74,8 @@ Body embed_norm_body(int64_t n, const std::vector<TableShape>& tables, const Nor
 // kLargestQ15Sum; those of add_norm stay below it if the two multipliers do, added up, and kernels serve only then.
 //   parameters  add_norm: sublayer_m, identity_m i16 [1], in 2^-15 of a step of q; embed_norm: as above. Then for each
 //               output out<j>_m, out<j>_beta i16 [n] and out<j>_shift u8 [1]:
-//                 i8: (mul_shift(y, m, 15) + beta) >> shift, half up     i16: (mul_shift(y, m, 15) + beta) << shift, saturated
+//                 i8:  (mul_shift(y, m, 15) + beta) >> shift, half up
+//                 i16: (mul_shift(y, m, 15) + beta) << shift, saturated
 inline constexpr int kQ15NormFraction = 14;
 inline constexpr int64_t kLargestQ15Sum = (1 << 15) - (1 << 8);
 Body q15_add_norm_body(int64_t n, const NormOutputs& outputs);
