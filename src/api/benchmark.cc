@@ -63,7 +63,6 @@ class Bench {
     report_.isa = request.isa;
     report_.threads = request.threads;
     core_limit_ = dot_limit(request.isa, 1) * 1e-9;
-    report_.limit_gmacs = core_limit_ * std::min(request.threads, core_count());
   }
 
   BenchReport run() {
@@ -82,6 +81,7 @@ class Bench {
       report_.texts = counts;
       for (int64_t batch : request_.batches) measure(batch, 0, [&, &ids = ids] { return text_pass(ids, batch); });
     }
+    set_fractions();
     return std::move(report_);
   }
 
@@ -126,7 +126,6 @@ class Bench {
     if (baseline_) result.baseline = spread(std::move(theirs));
     profile(pass, result);
     result.gmacs = static_cast<double>(result.macs) / result.ms.median * 1e-6;
-    if (report_.limit_gmacs > 0) result.fraction = result.gmacs / report_.limit_gmacs;
     report_.results.push_back(std::move(result));
   }
 
@@ -172,15 +171,25 @@ class Bench {
     const auto times = session->times();
     for (size_t i = 0; i < times.size(); ++i) {
       BenchLayer layer{times[i].name, times[i].executor, middle->layers[i]};
-      int64_t narrow = 0;
       for (const TokenBatch& b : pass)
         for (const auto& [operands, count] : macs(i, b)) {
           layer.macs += count;
-          if (operands == "8x8") narrow += count;
+          if (operands == "8x8") layer.narrow_macs += count;
         }
-      if (report_.limit_gmacs > 0) layer.fraction = static_cast<double>(narrow) / layer.ms * 1e-6 / report_.limit_gmacs;
       result.macs += layer.macs;
       result.layers.push_back(std::move(layer));
+    }
+  }
+
+  // Neighbours and clocks change what a core can do: the limit is the higher of two measurements, before and after.
+  void set_fractions() {
+    core_limit_ = std::max(core_limit_, dot_limit(request_.isa, 1) * 1e-9);
+    report_.limit_gmacs = core_limit_ * std::min(request_.threads, core_count());
+    const auto share = [](double gmacs, double limit) { return limit > 0 ? gmacs / limit : 0; };
+    for (BenchResult& result : report_.results) {
+      result.fraction = share(result.gmacs, report_.limit_gmacs);
+      for (BenchLayer& layer : result.layers)
+        layer.fraction = share(static_cast<double>(layer.narrow_macs) / layer.ms * 1e-6, core_limit_);
     }
   }
 

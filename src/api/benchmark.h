@@ -29,9 +29,9 @@ struct Spread {
 
 struct BenchLayer {
   std::string name, executor;
-  double ms = 0;  // of the profiled run
-  int64_t macs = 0;
-  double fraction = 0;  // of one thread's limit, by its products of at most 8 x 8 bits; 0: none, or no limit known
+  double ms = 0;                      // of the profiled run
+  int64_t macs = 0, narrow_macs = 0;  // narrow: of at most 8 x 8 bits
+  double fraction = 0;                // of one thread's limit, by narrow products; 0: none, or no limit known
 };
 
 // One pass over some batches: of random ids of one length, or of texts.

@@ -65,6 +65,13 @@ TEST(Doctor, BenchSaysHowFarFromTheLimitItIs) {
     EXPECT_GT(result["fraction"].get<double>(), 0);
     EXPECT_LT(result["fraction"].get<double>(), 1);
     EXPECT_THAT(cli(arguments).out, HasSubstr("of limit"));
+    // Layers are those of a run by one thread, and so is their limit.
+    const auto two = cli(arguments + " --threads 2 --json").json();
+    const int cores = std::min(2, cli("doctor --json").json()["cores"].get<int>());
+    const auto& layer = two["results"][0]["layers"][1];
+    EXPECT_EQ(layer["name"], "encoder/layer.0/attention/self/query+key+value");
+    EXPECT_NEAR(layer["macs"].get<double>() / layer["ms"].get<double>() * 1e-6 / layer["fraction"].get<double>(),
+                two["limit_gmacs"].get<double>() / cores, 1e-3 * two["limit_gmacs"].get<double>());
   }
   EXPECT_TRUE(cli(arguments + " --json", "DYADIC_ISA=portable").json()["limit_gmacs"].is_null());
 }
