@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "api/evaluate.h"
 #include "base/status.h"
 #include "commands.h"
@@ -34,7 +36,10 @@ int eval(EvaluateRequest request, const std::string& columns, const Common& comm
     return 0;
   }
   fmt::print("{}: {}\n", r.task, counted(r.count, r.task == "sts" ? "pair" : "text"));
-  if (r.spearman) fmt::print("Spearman {:.5f}  Pearson {:.5f}\n", *r.spearman, *r.pearson);
+  if (r.spearman && std::isnan(*r.spearman))
+    fmt::print("no correlation: all pairs have one similarity\n");
+  else if (r.spearman)
+    fmt::print("Spearman {:.5f}  Pearson {:.5f}\n", *r.spearman, *r.pearson);
   if (r.reference_spearman)
     fmt::print("reference: Spearman {:.5f}  Pearson {:.5f}  (difference {:+.5f}, {:+.5f})\n", *r.reference_spearman,
                *r.reference_pearson, *r.spearman - *r.reference_spearman, *r.pearson - *r.reference_pearson);

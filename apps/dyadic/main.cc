@@ -100,9 +100,17 @@ int run(int argc, char** argv) {
 
   // CLI11 would miss the verb only.
   if (argc == 1) fail(ErrorKind::kUsage, "say what to do; `dyadic --help` lists the verbs");
-  const auto is_named = [&](const auto& verb) { return verb.first->get_name() == argv[1]; };
-  if (argc > 1 && argv[1][0] != '-' && std::none_of(actions.begin(), actions.end(), is_named))
-    fail(ErrorKind::kUsage, "there is no verb '", argv[1], "'; `dyadic --help` lists them");
+  const auto is_verb = [&](const std::string& word) {
+    return std::any_of(actions.begin(), actions.end(),
+                       [&](const auto& verb) { return verb.first->get_name() == word; });
+  };
+  const std::string first = argv[1];
+  if (first[0] != '-' && !is_verb(first))
+    fail(ErrorKind::kUsage, "there is no verb '", first, "'; `dyadic --help` lists them");
+  const bool is_own_option = first == "-h" || first == "--help" || first == "--version";
+  if (char** verb = std::find_if(argv + 1, argv + argc, is_verb);
+      verb != argv + 1 && verb != argv + argc && !is_own_option)
+    fail(ErrorKind::kUsage, "options stand behind the verb: `dyadic ", *verb, " .. ", first, "`");
   app.failure_message([](const CLI::App* at, const CLI::Error& error) {
     // CLI11 tells of what is missing before it tells of what it does not know, which may be the same word misspelt.
     std::string unknown;

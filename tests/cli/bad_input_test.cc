@@ -77,6 +77,7 @@ TEST(Cli, WrongWordsAreNamed) {
       {"bogus", 2, "there is no verb 'bogus'"},
       {"", 2, "say what to do"},
       {"inspect --bogus", 2, "there is no option --bogus; see `dyadic inspect --help`"},
+      {"--json inspect " + tiny, 2, "options stand behind the verb: `dyadic inspect .. --json`"},
       {"inspect", 2, "MODEL is required; see `dyadic inspect --help`"},
       {"inspect " + tiny + " --seed -1", 2, "'-1' is not a number in 0..18446744073709551615"},
       {"inspect " + tiny + " --seed 010", 2, "'010' is not a number"},
