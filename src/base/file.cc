@@ -99,7 +99,7 @@ bool is_same_file(const std::string& a, const std::string& b) {
   return fs::equivalent(a, b, error) && !error;
 }
 
-std::string new_beside(const std::string& path, const std::function<bool(const char* name)>& create) {
+std::string new_beside(const std::string& path, FunctionRef<bool(const char* name)> create) {
   std::string name = cat(path, ".tmp-", getpid());
   // Processes of two containers may have one number, and one that was killed leaves its files behind.
   for (int other = 1; !create(name.c_str()); ++other) {

@@ -2,11 +2,12 @@
 #pragma once
 #include <cstddef>
 #include <cstdio>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "base/function_ref.h"
 
 namespace dyadic {
 
@@ -39,7 +40,7 @@ bool is_same_file(const std::string& a, const std::string& b);
 
 // The name PATH.tmp-PID, or PATH.tmp-PID-N, by which create() made what was not there: it returns false and leaves
 // errno otherwise. kFailed if that is not EEXIST.
-std::string new_beside(const std::string& path, const std::function<bool(const char* name)>& create);
+std::string new_beside(const std::string& path, FunctionRef<bool(const char* name)> create);
 
 // Writes to a new file beside PATH, then syncs and renames in commit(). Without commit() the temporary is removed and
 // PATH is untouched. Of a symbolic link the file that it points to is written; permissions stay. Every failure (disk
