@@ -145,6 +145,7 @@ struct BenchOptions {
   BenchRequest request;
   std::string batches = "1,32", lengths = "16,128,384", columns;
   bool layers = false, csv = false, executors = false;
+  const CLI::Option *batch = nullptr, *length = nullptr;
 };
 
 int bench(BenchOptions options, const Common& common) {
@@ -159,9 +160,8 @@ int bench(BenchOptions options, const Common& common) {
   request.seed = common.seed;
   request.isa = active_isa();
   if (options.executors) {
-    const BenchOptions usual;
-    if ((request.batches.size() > 1 && options.batches != usual.batches) ||
-        (request.lengths.size() > 1 && options.lengths != usual.lengths) || request.threads > 1)
+    if ((options.batch->count() && request.batches.size() > 1) ||
+        (options.length->count() && request.lengths.size() > 1) || request.threads > 1)
       fail(ErrorKind::kUsage, "--executors measures one --batch and one --length by one thread");
     const int rounds = request.repetitions ? request.repetitions : 7;
     const auto r =
@@ -192,8 +192,9 @@ Action add_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   BenchRequest& request = options->request;
   app.add_option("MODEL", request.model, "A .dyad file")->required();
-  app.add_option("--batch", options->batches, "Batch sizes")->capture_default_str();
+  options->batch = app.add_option("--batch", options->batches, "Batch sizes")->capture_default_str();
   auto* length = app.add_option("--length", options->lengths, "Tokens a text")->capture_default_str();
+  options->length = length;
   auto* text =
       app.add_option("--text", request.text, "A file of texts, plain or .zst: run them with their own lengths");
   text->excludes(length);

@@ -56,6 +56,8 @@ std::vector<int> parse_numbers(const std::string& text, const std::string& optio
 void print_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
 
 std::string bytes_text(int64_t bytes);                        // "23.1 MB"
+std::string score_text(double x);                             // "0.12345"; "undefined" for a correlation that is
+std::string difference_text(double x);                        // "+0.00123"
 std::string counted(int64_t count, const std::string& noun);  // "1 text", "2 texts"
 
 // "dyadic: text" on stderr, which may be closed or full: then nobody reads it.

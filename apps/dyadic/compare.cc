@@ -41,7 +41,7 @@ Json to_json(const CompareReport& r) {
 }
 
 void print(const CompareReport& r) {
-  const auto number = [](const std::optional<double>& x) { return x ? fmt::format("{:.5f}", *x) : std::string("-"); };
+  const auto number = [](const std::optional<double>& x) { return x ? score_text(*x) : std::string("-"); };
   std::vector<std::vector<std::string>> rows;
   for (const auto& row : r.rows) {
     if (!row.error.empty()) continue;
@@ -49,11 +49,11 @@ void print(const CompareReport& r) {
     rows.push_back({row.recipe, fmt::format("{}", row.islands.size()), bytes_text(row.bytes),
                     fmt::format("{:.3f}", ratio(row.bytes, r)), number(row.cosine.mean), number(row.cosine.p01),
                     number(row.cosine.min), number(row.spearman),
-                    differs ? fmt::format("{:+.5f}", *row.spearman - *r.float_spearman) : "-",
+                    differs ? difference_text(*row.spearman - *r.float_spearman) : "-",
                     fmt::format("{:.1f}", row.texts_per_second)});
   }
   fmt::print("task {}: {}; float model {}{}\n\n", r.task, counted(r.texts.count, "text"), bytes_text(r.float_bytes),
-             r.float_spearman ? fmt::format(", Spearman {:.5f}", *r.float_spearman) : "");
+             r.float_spearman ? ", Spearman " + score_text(*r.float_spearman) : "");
   print_table({"recipe", "islands", "file", "ratio", "mean cosine", "1st percentile", "minimum", "Spearman",
                "difference", "texts/s"},
               rows);

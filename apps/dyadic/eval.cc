@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "api/evaluate.h"
 #include "base/status.h"
 #include "commands.h"
@@ -36,20 +34,20 @@ int eval(EvaluateRequest request, const std::string& columns, const Common& comm
     return 0;
   }
   fmt::print("{}: {}\n", r.task, counted(r.count, r.task == "sts" ? "pair" : "text"));
-  if (r.spearman && std::isnan(*r.spearman))
-    fmt::print("no correlation: all pairs have one similarity\n");
-  else if (r.spearman)
-    fmt::print("Spearman {:.5f}  Pearson {:.5f}\n", *r.spearman, *r.pearson);
+  if (r.spearman) fmt::print("Spearman {}  Pearson {}\n", score_text(*r.spearman), score_text(*r.pearson));
   if (r.reference_spearman)
-    fmt::print("reference: Spearman {:.5f}  Pearson {:.5f}  (difference {:+.5f}, {:+.5f})\n", *r.reference_spearman,
-               *r.reference_pearson, *r.spearman - *r.reference_spearman, *r.pearson - *r.reference_pearson);
+    fmt::print("reference: Spearman {}  Pearson {}  (difference {}, {})\n", score_text(*r.reference_spearman),
+               score_text(*r.reference_pearson), difference_text(*r.spearman - *r.reference_spearman),
+               difference_text(*r.pearson - *r.reference_pearson));
   if (r.cosine)
     fmt::print("cosine to the reference over {}: mean {:.5f}  1st percentile {:.5f}  minimum {:.5f}\n",
                counted(r.cosine->count, "text"), r.cosine->mean, r.cosine->p01, r.cosine->min);
   if (r.pairs_spearman)
-    fmt::print("all pairs: Spearman {:.5f}; same nearest text for {:.1f} %\n", *r.pairs_spearman, 100 * *r.retrieval);
+    fmt::print("all pairs: Spearman {}; same nearest text for {:.1f} %\n", score_text(*r.pairs_spearman),
+               100 * *r.retrieval);
   else if (r.task == "cosine")
-    fmt::print("all pairs: not compared, as there are not 3 to {} texts (--sample draws some)\n", kMostCompared);
+    fmt::print("all pairs: not compared, as there are {}\n",
+               r.texts.count < 3 ? "too few" : fmt::format("more than {} texts (--sample draws some)", kMostCompared));
   fmt::print("{:.1f} texts/s\n", r.texts_per_second);
   return 0;
 }

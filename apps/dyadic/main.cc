@@ -100,17 +100,17 @@ int run(int argc, char** argv) {
 
   // CLI11 would miss the verb only.
   if (argc == 1) fail(ErrorKind::kUsage, "say what to do; `dyadic --help` lists the verbs");
-  const auto is_verb = [&](const std::string& word) {
-    return std::any_of(actions.begin(), actions.end(),
-                       [&](const auto& verb) { return verb.first->get_name() == word; });
+  const auto verb_of = [&](const std::string& name) -> const CLI::App* {
+    for (const auto& [verb, action] : actions)
+      if (verb->get_name() == name) return verb;
+    return nullptr;
   };
   const std::string first = argv[1];
-  if (first[0] != '-' && !is_verb(first))
+  if (first[0] != '-' && !verb_of(first))
     fail(ErrorKind::kUsage, "there is no verb '", first, "'; `dyadic --help` lists them");
-  const bool is_own_option = first == "-h" || first == "--help" || first == "--version";
-  if (char** verb = std::find_if(argv + 1, argv + argc, is_verb);
-      verb != argv + 1 && verb != argv + argc && !is_own_option)
-    fail(ErrorKind::kUsage, "options stand behind the verb: `dyadic ", *verb, " .. ", first, "`");
+  for (int i = 2; i < argc && !app.get_option_no_throw(first); ++i)
+    if (const CLI::App* verb = verb_of(argv[i]); verb && verb->get_option_no_throw(first))
+      fail(ErrorKind::kUsage, "options stand behind the verb: `dyadic ", argv[i], " .. ", first, "`");
   app.failure_message([](const CLI::App* at, const CLI::Error& error) {
     // CLI11 tells of what is missing before it tells of what it does not know, which may be the same word misspelt.
     std::string unknown;

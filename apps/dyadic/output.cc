@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 
 #include "base/status.h"
@@ -64,6 +65,9 @@ std::string bytes_text(int64_t bytes) {
   if (bytes < 1000000) return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3);
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
+
+std::string score_text(double x) { return std::isnan(x) ? "undefined" : fmt::format("{:.5f}", x); }
+std::string difference_text(double x) { return std::isnan(x) ? "undefined" : fmt::format("{:+.5f}", x); }
 
 std::string counted(int64_t count, const std::string& noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");

@@ -69,10 +69,7 @@ class Bench {
     if (request_.text.empty()) {
       Random random(request_.seed, 1);
       const int64_t vocabulary = input_range(*model_, "token").hi + 1;
-      const auto longest = model_->symbols.find("L");
-      for (int64_t length : request_.lengths)
-        if (longest != model_->symbols.end() && length > longest->second.maximum)
-          fail(ErrorKind::kUsage, "--length must be 1..", longest->second.maximum, " for this model, not ", length);
+      for (int64_t length : request_.lengths) require_length(*model_, length);
       for (int64_t batch : request_.batches)
         for (int64_t length : request_.lengths)
           measure(batch, length, [&] { return random_pass(random, vocabulary, batch, length); });
@@ -214,6 +211,12 @@ class Bench {
 };
 
 }  // namespace
+
+void require_length(const Model& model, int64_t length) {
+  const auto longest = model.symbols.find("L");
+  if (longest != model.symbols.end() && length > longest->second.maximum)
+    fail(ErrorKind::kUsage, "--length must be 1..", longest->second.maximum, " for this model, not ", length);
+}
 
 BenchReport bench_model(const BenchRequest& request) { return Bench(request).run(); }
 

@@ -7,6 +7,7 @@
 
 #include "api/encoder.h"
 #include "base/cpu.h"
+#include "graph/model.h"
 
 namespace dyadic {
 
@@ -57,6 +58,9 @@ struct BenchReport {
   TextCounts texts;        // of a file of texts
   std::vector<BenchResult> results;
 };
+
+// kUsage for a text longer than the model is proved for.
+void require_length(const Model& model, int64_t length);
 
 // kFailed if a result differs from the portable kernels'.
 BenchReport bench_model(const BenchRequest& request);

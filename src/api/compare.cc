@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
+#include <map>
 
 #include "api/files.h"
 #include "base/file.h"
@@ -167,10 +167,11 @@ CompareReport compare_recipes(const CompareRequest& request) {
   if (is_table(request.data)) evaluation.columns = request.columns;
 
   std::vector<Recipe> recipes;
-  std::set<std::string> texts;
+  std::map<std::string, std::string> name_of;  // by text
   for (const auto& name : request.recipes) {
     recipes.push_back(load_recipe(name));
-    if (!texts.insert(recipes.back().text).second) fail(ErrorKind::kUsage, "--recipes names '", name, "' twice");
+    const auto [earlier, fresh] = name_of.try_emplace(recipes.back().text, name);
+    if (!fresh) fail(ErrorKind::kUsage, "--recipes: '", name, "' is the recipe of '", earlier->second, "' again");
   }
   require_huggingface(request.model);
   if (is_same_file(request.work, request.model) || is_inside(request.work, request.model))

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "api/benchmark.h"
 #include "api/compiled_c.h"
 #include "api/verify.h"
 #include "api/verify_backends.h"
@@ -55,6 +56,7 @@ double ExecutorRow::gain() const {
 ExecutorReport bench_executors(const std::string& path, int64_t batch, int64_t length, Isa isa, int rounds,
                                uint64_t seed) {
   const auto model = load_model(path);
+  require_length(*model, length);
   const auto proof = std::make_shared<const std::vector<Ranges>>(prove_model(*model));
   const auto& nodes = model->main().nodes;
   ExecutorReport report;

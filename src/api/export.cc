@@ -1,6 +1,5 @@
 #include "api/export.h"
 
-#include <ftw.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -103,28 +102,25 @@ CTestVectors compute_vectors(const std::shared_ptr<const Model>& model, std::vec
   return vectors;
 }
 
-}  // namespace
-
-namespace {
-
-// Without exceptions: fs::remove_all throws where memory runs out.
-void remove_folder(const char* path) noexcept {
-  nftw(
-      path, [](const char* name, const struct stat*, int, FTW*) { return std::remove(name); }, 8, FTW_DEPTH | FTW_PHYS);
-}
+// Removed with its owner, unless that gives it up.
+struct NewFolder {
+  explicit NewFolder(const std::string& beside)
+      : name(new_beside(beside, [](const char* name) { return mkdir(name, 0777) == 0; })) {}
+  ~NewFolder() {
+    if (!name.empty()) remove_folder(name);
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+  std::string name;
+};
 
 }  // namespace
 
 void replace_folder(const std::string& path, const std::map<std::string, std::string>& files) {
   const fs::path target = fs::path(path).has_filename() ? fs::path(path) : fs::path(path).parent_path();
-  struct Folder {
-    std::string name;  // nothing is allocated between the folder and its owner
-    ~Folder() {
-      if (!name.empty()) remove_folder(name.c_str());
-    }
-  } made;
-  made.name = new_beside(target.string(), [](const char* name) { return mkdir(name, 0777) == 0; });
-  const fs::path folder = made.name, old = made.name + "-old";
+  const NewFolder made(target.string());
+  NewFolder replaced(target.string());  // an empty folder, whose place the old one takes
+  const fs::path folder = made.name, old = replaced.name;
   try {
     for (const auto& [name, contents] : files) {
       AtomicFile file((folder / name).string());
@@ -136,10 +132,12 @@ void replace_folder(const std::string& path, const std::map<std::string, std::st
     std::error_code error;
     fs::rename(folder, target, error);
     if (error) {
-      if (!nothing_there) fs::rename(old, target);
+      if (!nothing_there) {
+        replaced.name.clear();  // should it not come back to its place, it stays there
+        fs::rename(old, target);
+      }
       throw fs::filesystem_error("cannot rename the finished folder into place", error);
     }
-    remove_folder(old.c_str());  // the new one is in place: nothing may be thrown any more
   } catch (const fs::filesystem_error& error) {
     fail(ErrorKind::kFailed, path, ": cannot write: ", error.code().message());
   }

@@ -1,11 +1,13 @@
 #include "api/files.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -25,18 +27,39 @@ bool is_model_file(const std::string& path) {
 
 bool is_inside(const std::string& path, const std::string& folder) {
   std::error_code error;
-  for (fs::path at = fs::weakly_canonical(path, error); !error && at.has_relative_path();) {
-    at = at.parent_path();
-    if (is_same_file(at.string(), folder)) return true;
-  }
+  const fs::path whole = fs::absolute(path, error);
+  if (path.empty() || error) return false;
+  for (fs::path at : {whole, fs::weakly_canonical(whole, error)})
+    while (at.has_relative_path()) {
+      at = at.parent_path();
+      if (is_same_file(at.string(), folder)) return true;
+    }
   return false;
 }
 
-void require_output(const std::string& path, const std::string& option, const std::vector<std::string>& inputs) {
+namespace {
+
+// Whether `path` is one of the files of a model folder; each may be a link, as may `path`.
+bool is_of_model(const std::string& path, const std::string& folder) {
   std::error_code error;
-  const bool may_be_of_a_model = is_model_file(path) && fs::exists(path, error);
+  if (!fs::exists(path, error) || !fs::is_directory(folder, error)) return false;
+  fs::recursive_directory_iterator entry(folder, error);
+  for (const fs::recursive_directory_iterator end; !error && entry != end; entry.increment(error))
+    if (is_model_file(entry->path().string()) && is_same_file(path, entry->path().string())) return true;
+  return false;
+}
+
+}  // namespace
+
+void remove_folder(const std::string& path) noexcept {
+  nftw(
+      path.c_str(), [](const char* name, const struct stat*, int, FTW*) { return std::remove(name); }, 8,
+      FTW_DEPTH | FTW_PHYS);
+}
+
+void require_output(const std::string& path, const std::string& option, const std::vector<std::string>& inputs) {
   for (const std::string& input : inputs)
-    if (const bool same = is_same_file(path, input); same || (may_be_of_a_model && is_inside(path, input)))
+    if (const bool same = is_same_file(path, input); same || is_of_model(path, input))
       fail(ErrorKind::kUsage, option, " ", path, " would replace ", same ? "" : "a file of ", input, ", which is read");
   require_writable(path);
 }
@@ -50,10 +73,7 @@ TemporaryFolder::TemporaryFolder() {
     fail(ErrorKind::kFailed, all.string(), ": cannot make a temporary folder: ", std::strerror(errno));
 }
 
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
+TemporaryFolder::~TemporaryFolder() { remove_folder(path_); }
 
 class TextLines::Source {
  public:

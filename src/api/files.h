@@ -8,8 +8,12 @@ namespace dyadic {
 
 // What a model folder is made of: .json, .txt and .safetensors files.
 bool is_model_file(const std::string& path);
-// Whether an existing folder holds `path`, at any depth; links are followed.
+// Whether an existing folder holds `path`, at any depth, or what it is a link to.
 bool is_inside(const std::string& path, const std::string& folder);
+
+// With all that it holds; what cannot be removed stays. Without exceptions: fs::remove_all throws where memory runs
+// out.
+void remove_folder(const std::string& path) noexcept;
 
 // kUsage if the file that `option` names would take the place of one of `inputs` or of a file of one that is a model
 // folder; kFailed if it cannot be written.

@@ -11,7 +11,8 @@
 namespace dyadic {
 namespace {
 std::atomic<bool> g_enabled{false};
-volatile std::sig_atomic_t g_interrupted = 0;
+std::atomic<bool> g_interrupted{false};  // set by a signal, read by any thread
+static_assert(std::atomic<bool>::is_always_lock_free);
 }  // namespace
 
 void set_progress_enabled(bool enabled) { g_enabled = enabled; }
@@ -47,14 +48,14 @@ void Progress::add(int64_t count) {
 
 void install_interrupt_handler() {
   const auto handler = [](int signal) {
-    g_interrupted = 1;
+    g_interrupted = true;
     std::signal(signal, SIG_DFL);
   };
   for (const int ending : {SIGINT, SIGTERM, SIGHUP})
     if (std::signal(ending, handler) == SIG_IGN) std::signal(ending, SIG_IGN);  // as nohup has it
   std::signal(SIGXFSZ, SIG_IGN);
 }
-bool interrupted() { return g_interrupted != 0; }
+bool interrupted() { return g_interrupted.load(std::memory_order_relaxed); }
 void check_interrupted() {
   if (interrupted()) fail(ErrorKind::kInterrupted, "interrupted");
 }

@@ -101,7 +101,6 @@ TEST(AtomicFile, LeavesTheOldFileUntouchedWithoutCommit) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(path).parent_path()), {}), 1);
 }
 
-// A file size limit makes a write fail in the middle, as a full disk does.
 TEST(AtomicFile, KeepsPermissionsAndTakesNoFileOfAnother) {
   const std::filesystem::path dir = test::temporary_dir();
   const std::string path = (dir / "x").string(), taken = cat(path, ".tmp-", getpid());
@@ -120,6 +119,7 @@ TEST(AtomicFile, KeepsPermissionsAndTakesNoFileOfAnother) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir), {}), 2);
 }
 
+// A file size limit makes a write fail in the middle, as a full disk does.
 TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNoTemporary) {
   const std::string path = test::temporary_dir() + "/x";
   {
