@@ -7,7 +7,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -18,7 +17,6 @@
 #include "base/status.h"
 
 namespace dyadic {
-namespace fs = std::filesystem;
 
 bool has_compiler(const std::string& compiler) {
   return std::system(cat("command -v ", compiler, " >/dev/null 2>&1").c_str()) == 0;
