@@ -66,7 +66,8 @@ class Session {
 
   // `feeds`: a tensor for every input of the main graph. kContract naming the input if one is missing, has the wrong
   // type or shape, holds a number outside the range that the model promises, exceeds a symbol's maximum, or if
-  // sequences overlap. `tap` must not call the Session; a tapped run is not cut into blocks.
+  // sequences overlap. kInterrupted, between two blocks, once a signal came that base/progress.h was asked to watch
+  // for. `tap` must not call the Session; a tapped run is not cut into blocks.
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& feeds, const Tap& tap = {});
   // The same, inputs and outputs in the order of the main graph. Outputs are the caller's memory, their dimensions as
   // the inputs make them (kContract otherwise). A run by kernels, of shapes whose bucket was used before, allocates

@@ -122,7 +122,10 @@ TEST(Cli, EveryVerbSaysHowManyTextsItCut) {
   const std::string dir = temporary_dir(), data = dir + "/texts.txt", dyad = dir + "/short.dyad";
   spit(data, "one\none two three four five six seven\n");
   const std::string calibration = " --calib " + kSentences + " --sample 16";
-  ASSERT_EQ(cli("quantize " + kTiny + " -o " + dyad + calibration + " --max-length 6 --quiet").code, 0);
+  const CliResult made = cli("quantize " + kTiny + " -o " + dyad + calibration + " --max-length 6 --quiet --json");
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_GT(made.json()["texts_cut"], 0);
+  EXPECT_EQ(made.err, "dyadic: warning: " + made.json()["texts_cut"].dump() + " of 16 texts cut to 6 tokens\n");
   for (const std::string& call :
        {"verify " + dyad + " --texts " + data, "export c " + dyad + " -o " + dir + "/c --texts " + data,
         "bench " + dyad + " --batch 1 --repetitions 1 --text " + data,
